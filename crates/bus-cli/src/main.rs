@@ -1,0 +1,2 @@
+//! The `bus` program.
+fn main() {}
