@@ -47,14 +47,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Asks for the right to write `message`.
     ///
     /// - Nothing under the key, or a message that expired or was given up: [`Begin::New`]. What
-    ///   was there is replaced.
+    ///   was there is replaced, under another id: a reader of an expired message that has not
+    ///   asked for its chunks yet finds nothing, a stream that runs ends as under `delete`.
     /// - A live upload (its lease runs, or its writer is known to be alive): [`Begin::Busy`],
     ///   whatever its plan.
     /// - An upload whose writer is gone: with the same encoding, chunk size and expected digest
-    ///   [`Begin::Resume`] under a new fence; with another plan its chunks are dropped and the
-    ///   answer is [`Begin::New`].
+    ///   [`Begin::Resume`] under a new fence: `id`, `created_at` and the chunks stay, attributes
+    ///   and expected size become those of the new writer. With another plan its chunks are
+    ///   dropped and the answer is [`Begin::New`], under another id.
     /// - A complete message: [`Begin::Complete`], or an error of kind
     ///   [`StoreErrorKind::Conflict`] where the plan's expected digest is known and differs.
+    ///
+    /// While a message is pending, `expires_at` is what it would be if it were committed at the
+    /// time of `begin`, and `accessed_at` is `created_at` until the first `touch`.
     ///
     /// # Errors
     /// [`StoreErrorKind::TooLarge`] where the expected size cannot fit;
@@ -64,10 +69,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Stores chunk `seq`, from 0, in any order; replaces one that is there already.
     /// Starts the lease anew.
     ///
+    /// A writer whose lease is over may go on as long as nobody took over: only another writer,
+    /// `delete` or `purge` makes its token stale. A call that fails does not start the lease.
+    ///
     /// A store across a wire checks the digest on arrival ([`StoreErrorKind::Mismatch`]).
     ///
     /// # Errors
-    /// [`StoreErrorKind::LeaseLost`] for a stale token, also of a message committed by it.
+    /// [`StoreErrorKind::LeaseLost`] for a stale token, also of a message committed by it;
+    /// [`StoreErrorKind::TooLarge`] above [`Capabilities::max_chunk_bytes`];
+    /// [`StoreErrorKind::Full`]. What was there before stays.
     async fn put_chunk(
         &self,
         token: &UploadToken,
@@ -85,12 +95,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Makes the message visible, atomically. Its time to live starts now.
     ///
     /// Chunks beyond the manifest's count are dropped. Repeating a commit that succeeded, with the
-    /// same token and manifest, succeeds.
+    /// same token and manifest, succeeds and answers the record as it is now, until the message
+    /// is replaced, deleted or purged. The encoded digest is not recomputed: readers check it.
     ///
     /// # Errors
     /// [`StoreErrorKind::Mismatch`] where a chunk is missing or its size or digest is not what the
     /// manifest says, or where the plan said otherwise; the upload stays pending.
-    /// [`StoreErrorKind::LeaseLost`] for a stale token.
+    /// [`StoreErrorKind::LeaseLost`] for a stale token, also after a commit of another manifest.
     async fn commit(
         &self,
         token: &UploadToken,
@@ -98,10 +109,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ) -> Result<MessageBusRecord, StoreError>;
 
     /// Gives the upload up: its space is freed, its record keeps `reason` under status `error`
-    /// until it expires, and the key may be used again.
+    /// until it expires, and the key may be used again at once. Its time to live starts now; past
+    /// it the status stays `error` until a purge removes it.
     ///
     /// # Errors
-    /// [`StoreErrorKind::LeaseLost`] for a stale token.
+    /// [`StoreErrorKind::LeaseLost`] for a stale token, also where it is committed or given up
+    /// already.
     async fn abort(&self, token: &UploadToken, reason: &str) -> Result<(), StoreError>;
 
     /// Writes a whole message that is in memory. A backend overrides this with one round trip or
@@ -135,11 +148,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The stored bytes of the chunks in `range` of an opened message, in order. What is stored is
     /// handed out as it is: the reader checks each chunk's digest before it uses it.
     ///
-    /// Works until [`READ_GRACE`] after expiry. A stream ends early with an error where the
+    /// Works until [`READ_GRACE`] after expiry. An empty range within the message is an empty
+    /// stream. A stream ends early with an error where the
     /// message is deleted under it and the store cannot finish it.
     ///
     /// # Errors
-    /// [`StoreErrorKind::InvalidInput`] for a range beyond the last chunk,
+    /// [`StoreErrorKind::InvalidInput`] for a range beyond the last chunk or one that ends before
+    /// it starts,
     /// [`StoreErrorKind::NotFound`], [`StoreErrorKind::Expired`],
     /// [`StoreErrorKind::NotComplete`], [`StoreErrorKind::Damaged`].
     async fn chunks(
@@ -152,11 +167,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A page of records by (created_at, id), newest first. Inserts and deletes between two pages
     /// never make the second repeat or skip a message that was there all the time.
     ///
+    /// The status that is filtered by is the one that the record shows: a complete message past
+    /// `expires_at` is `expired`. [`Page::next`] is `None` on the last page.
+    ///
     /// # Errors
     /// [`StoreErrorKind::InvalidInput`] for a limit of 0.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
 
-    /// Stamps `accessed_at` of complete messages with now, best effort; unknown keys are ignored.
+    /// Stamps `accessed_at` of complete messages with now, best effort; keys that are unknown or
+    /// of messages that cannot be read are ignored.
     async fn touch(&self, keys: &[MessageKey]) -> Result<(), StoreError>;
 
     /// Stamps `acknowledged_at` of a complete message; a second call keeps the first time.
@@ -174,7 +193,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Removes, in one bounded batch: complete messages [`READ_GRACE`] after their expiry, given
     /// up ones after their expiry, uploads whose lease is over and whose writer is gone, and
-    /// acknowledged ones where `options` asks for it. Never touches a live upload.
+    /// acknowledged ones where `options` asks for it, expired or not. What is both acknowledged
+    /// and past its grace counts as expired. A time that is reached counts as passed: leases and
+    /// grace end at their very end. Never touches a live upload.
     async fn purge(&self, options: &PurgeOptions) -> Result<PurgeReport, StoreError>;
 
     /// Counts over all principals.

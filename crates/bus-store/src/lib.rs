@@ -20,7 +20,8 @@ pub mod clock;
 pub mod contract;
 pub mod error;
 pub mod ext;
-//pub mod memory;
+#[cfg(feature = "memory")]
+pub mod memory;
 #[cfg(feature = "mock")]
 pub mod mock;
 pub mod types;
@@ -29,7 +30,8 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use contract::{ChunkStream, READ_GRACE, Store};
 pub use error::{StoreError, StoreErrorKind};
 pub use ext::{StoreExt, VerifyIssue, VerifyReport};
-//pub use memory::MemoryStore;
+#[cfg(feature = "memory")]
+pub use memory::MemoryStore;
 #[cfg(feature = "mock")]
 pub use mock::MockStore;
 pub use types::{
