@@ -1,1 +1,26 @@
-//! Being built.
+//! The bus daemon as a library: a WebSocket tool server and an HTTP API on one port.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`server`] | a daemon from its settings to its last answer |
+//! | [`config`] | what it is told when it starts |
+//! | [`state`] | what all sessions and requests share |
+//! | [`tools`] | what a client may call |
+//! | [`http`] | the HTTP API |
+//! | [`metrics`] | what is counted |
+//! | [`token`] | the token that clients must show |
+
+pub mod config;
+pub mod error;
+pub mod http;
+mod listener;
+pub mod metrics;
+pub mod server;
+pub mod state;
+pub mod token;
+pub mod tools;
+
+pub use config::{DaemonConfig, Limits};
+pub use error::DaemonError;
+pub use server::{Daemon, DaemonBuilder, RunningDaemon};
+pub use state::AppState;

@@ -1,1 +1,5 @@
-//! Being built.
+//! The WebSocket frames of bus as types.
+
+mod output;
+
+pub use output::Output;

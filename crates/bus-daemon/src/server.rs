@@ -1,0 +1,189 @@
+//! A daemon from its settings to its last answer: bind, run, shut down.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use bus_client::MessageBusClient;
+use secrecy::ExposeSecret as _;
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+
+use crate::{
+    config::DaemonConfig,
+    error::DaemonError,
+    http,
+    listener::StallListener,
+    state::AppState,
+    tools::{Registry, Tool},
+};
+
+/// Makes daemons.
+#[derive(Debug)]
+pub struct Daemon;
+
+impl Daemon {
+    /// Collects what a daemon needs.
+    #[must_use]
+    pub fn builder() -> DaemonBuilder {
+        DaemonBuilder::default()
+    }
+}
+
+/// What a daemon is made of. [`DaemonBuilder::bind`] starts it.
+#[derive(Default)]
+pub struct DaemonBuilder {
+    config: DaemonConfig,
+    client: Option<MessageBusClient>,
+    tools: Vec<Arc<dyn Tool>>,
+}
+
+impl DaemonBuilder {
+    /// The settings; defaults where this is not called.
+    #[must_use]
+    pub fn config(mut self, config: DaemonConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The way to the store. Needed.
+    #[must_use]
+    pub fn client(mut self, client: MessageBusClient) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// A tool of the caller's own, beside the built-in ones.
+    #[must_use]
+    pub fn tool(mut self, tool: Arc<dyn Tool>) -> Self {
+        self.tools.push(tool);
+        self
+    }
+
+    /// Checks everything, listens, and serves in the background from then on.
+    ///
+    /// # Errors
+    /// [`DaemonError`] where the settings or the tools cannot be used or the address is taken.
+    pub async fn bind(self) -> Result<RunningDaemon, DaemonError> {
+        let Self {
+            config,
+            client,
+            tools,
+        } = self;
+        let client = client.ok_or(DaemonError::NoClient)?;
+        check_exposure(&config)?;
+        let registry = Registry::builder().tools(tools).build()?;
+        let address = config.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| DaemonError::Listen { address, source })?;
+        let local_addr = listener
+            .local_addr()
+            .map_err(|source| DaemonError::Listen { address, source })?;
+        let state = AppState::new(config, client, registry, local_addr);
+        Ok(RunningDaemon::start(state, listener))
+    }
+}
+
+impl std::fmt::Debug for DaemonBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DaemonBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A daemon that listens. Dropping it gives up everything at once; [`RunningDaemon::shutdown`]
+/// lets calls finish.
+#[derive(Debug)]
+pub struct RunningDaemon {
+    state: Arc<AppState>,
+    server: JoinHandle<()>,
+}
+
+impl RunningDaemon {
+    fn start(state: Arc<AppState>, listener: TcpListener) -> Self {
+        let listener = StallListener::new(listener, state.config.limits.write_stall);
+        let router = router(&state);
+        let shutdown = state.shutdown.clone();
+        let server = tokio::spawn(async move {
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            let served = axum::serve(listener, service)
+                .with_graceful_shutdown(shutdown.cancelled_owned())
+                .await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the server ended");
+            }
+        });
+        tracing::info!(address = %state.local_addr(), tools = state.tools.len(), "listening");
+        Self { state, server }
+    }
+
+    /// Where the daemon listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.state.local_addr()
+    }
+
+    /// What its sessions and requests share.
+    #[must_use]
+    pub fn state(&self) -> &Arc<AppState> {
+        &self.state
+    }
+
+    /// Serves until `signal` comes, then shuts down with the grace of the settings.
+    pub async fn run_until(self, signal: impl Future<Output = ()>) {
+        signal.await;
+        let grace = self.state.config.limits.shutdown_grace;
+        self.shutdown(grace).await;
+    }
+
+    /// Accepts nothing new, lets calls in flight finish for `grace`, tells clients of those that
+    /// did not, and closes every session with 1001.
+    pub async fn shutdown(mut self, grace: Duration) {
+        /// What sessions get on top of the grace to send their last frames.
+        const LAST_FRAMES: Duration = Duration::from_secs(5);
+
+        tracing::info!(
+            ?grace,
+            in_flight = self.state.calls_in_flight(),
+            "shutting down"
+        );
+        self.state.shutdown.cancel();
+        self.state.tasks.close();
+        if timeout(grace, self.ended()).await.is_err() {
+            self.state.grace_over.cancel();
+            if timeout(LAST_FRAMES, self.ended()).await.is_err() {
+                tracing::warn!("gave up connections that did not end");
+            }
+        }
+    }
+
+    /// Resolves once all sessions, tasks and requests are over.
+    async fn ended(&mut self) {
+        self.state.tasks.wait().await;
+        // Only an aborted or panicked server is an error here, and both mean that it is over.
+        let _ = (&mut self.server).await;
+    }
+}
+
+impl Drop for RunningDaemon {
+    fn drop(&mut self) {
+        self.state.shutdown.cancel();
+        self.state.grace_over.cancel();
+        self.server.abort();
+    }
+}
+
+fn router(state: &Arc<AppState>) -> Router {
+    http::router(Arc::clone(state))
+}
+
+/// Without a token only this machine's own programs may come.
+fn check_exposure(config: &DaemonConfig) -> Result<(), DaemonError> {
+    match &config.token {
+        Some(token) if token.expose_secret().is_empty() => Err(DaemonError::EmptyToken),
+        None if !config.listen.ip().is_loopback() => Err(DaemonError::TokenNeeded {
+            address: config.listen,
+        }),
+        _ => Ok(()),
+    }
+}
