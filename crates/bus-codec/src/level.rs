@@ -21,16 +21,18 @@ impl Level {
     /// [`EncodeError::Level`] for any other.
     pub fn new(encoding: CompressionType, wanted: Option<i32>) -> Result<Self, EncodeError> {
         let (legal, default, allowed) = match encoding {
-            CompressionType::Zstd => (-7..=22, 1, "-7 to 22 are"),
-            CompressionType::Gzip => (0..=9, 1, "0 to 9 are"),
-            _ => (0..=-1, 0, "it has none, leave the level out"),
+            CompressionType::Zstd => (Some(-7..=22), 1, "-7 to 22 are"),
+            CompressionType::Gzip => (Some(0..=9), 1, "0 to 9 are"),
+            _ => (None, 0, "it has none, leave the level out"),
         };
         match wanted {
-            Some(level) if !legal.contains(&level) => Err(EncodeError::Level {
-                encoding,
-                level,
-                allowed,
-            }),
+            Some(level) if !legal.is_some_and(|levels| levels.contains(&level)) => {
+                Err(EncodeError::Level {
+                    encoding,
+                    level,
+                    allowed,
+                })
+            }
             _ => Ok(Self {
                 encoding,
                 value: wanted.unwrap_or(default),

@@ -37,6 +37,8 @@ pub mod encode;
 pub mod error;
 mod gzip;
 pub mod level;
+#[cfg(feature = "tokio")]
+pub mod stream;
 mod zstandard;
 
 pub use body::{BodyVerifier, chunks_to_read, decode_all, encode_all};
