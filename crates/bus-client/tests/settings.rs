@@ -1,0 +1,144 @@
+//! Settings: the variables of the original and ours, and what a bad one does.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use bus_client::{
+    ClientErrorKind, Message, MessageBusClient, Route,
+    settings::{Settings, SettingsError, StoreSpec},
+};
+use bus_model::{ByteSize, CompressionType, Ttl};
+use rstest::rstest;
+
+fn settings(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    let map: BTreeMap<_, _> = variables.iter().copied().collect();
+    Settings::from_lookup(|name| map.get(name).map(ToString::to_string))
+}
+
+#[test]
+fn nothing_set_gives_the_documented_defaults() {
+    let s = settings(&[("HOME", "/home/x")]).unwrap();
+    assert_eq!(s.enabled, None);
+    assert_eq!(s.ttl, Ttl::from_hours(48.0).unwrap());
+    assert_eq!(s.max_payload, ByteSize::mib(100));
+    assert_eq!(s.compression, CompressionType::Zstd);
+    assert!(s.checksum && s.breaker.enabled && s.fallback_to_websocket);
+    assert_eq!(
+        (s.breaker.threshold, s.breaker.timeout),
+        (5, Duration::from_secs(60))
+    );
+    assert_eq!(s.threshold_bytes, 1_048_576);
+    let dir = PathBuf::from("/home/x/.local/share/bus");
+    assert_eq!(s.store_spec(), Ok(StoreSpec::Embedded(dir)));
+}
+
+#[test]
+fn the_env_file_of_the_original_is_understood() {
+    let s = settings(&[
+        ("MESSAGE_BUS_ENABLED", "false"),
+        ("MESSAGE_BUS_TTL_HOURS", "24"),
+        ("MESSAGE_BUS_MAX_PAYLOAD_MB", "10"),
+        ("MESSAGE_BUS_COMPRESSION", "gzip"),
+        ("MESSAGE_BUS_CHECKSUM_ENABLED", "false"),
+        ("SUPABASE_URL", "https://rvqxqxqxqxqxqxqx.supabase.co"),
+        ("SUPABASE_KEY", "not-a-real-key"),
+        ("SUPABASE_PROJECT_ID", "rvqxqxqxqxqxqxqx"),
+        ("CIRCUIT_BREAKER_ENABLED", "false"),
+        ("CIRCUIT_BREAKER_THRESHOLD", "7"),
+        ("CIRCUIT_BREAKER_TIMEOUT_SECS", "30"),
+        ("FALLBACK_TO_WEBSOCKET", "false"),
+        ("XDG_DATA_HOME", "/data"),
+    ])
+    .unwrap();
+    assert_eq!(s.enabled, Some(false));
+    assert_eq!(s.ttl, Ttl::from_hours(24.0).unwrap());
+    assert_eq!(s.max_payload.get(), 10 << 20);
+    assert_eq!(s.compression, CompressionType::Gzip);
+    assert!(!s.checksum && !s.breaker.enabled && !s.fallback_to_websocket);
+    assert_eq!(
+        (s.breaker.threshold, s.breaker.timeout),
+        (7, Duration::from_secs(30))
+    );
+    assert_eq!(s.store_spec(), Ok(StoreSpec::Embedded("/data/bus".into())));
+    assert!(!format!("{s:?}").contains("not-a-real-key"));
+}
+
+#[rstest]
+#[case("MESSAGE_BUS_ENABLED", "maybe", "true or false")]
+#[case("MESSAGE_BUS_TTL_HOURS", "0", "at most 87600 hours")]
+#[case("MESSAGE_BUS_TTL_HOURS", "soon", "at most 87600 hours")]
+#[case("MESSAGE_BUS_TTL_HOURS", "NaN", "at most 87600 hours")]
+#[case("MESSAGE_BUS_MAX_PAYLOAD_MB", "-1", "whole number from 1")]
+#[case("MESSAGE_BUS_MAX_PAYLOAD_MB", "1.5", "whole number from 1")]
+#[case("MESSAGE_BUS_COMPRESSION", "lz4", "none, gzip or zstd")]
+#[case("MESSAGE_BUS_CHECKSUM_ENABLED", "2", "true or false")]
+#[case("CIRCUIT_BREAKER_ENABLED", "x", "true or false")]
+#[case("CIRCUIT_BREAKER_THRESHOLD", "0", "whole number from 1")]
+#[case("CIRCUIT_BREAKER_TIMEOUT_SECS", "1e3", "whole number from 1")]
+#[case("FALLBACK_TO_WEBSOCKET", "?", "true or false")]
+#[case("BUS_THRESHOLD_BYTES", "1MB", "whole number from 1")]
+#[case("BUS_LEASE_SECS", "0", "whole number from 1")]
+fn a_bad_value_is_named_with_what_is_allowed(
+    #[case] name: &str,
+    #[case] value: &str,
+    #[case] allowed: &str,
+) {
+    let message = settings(&[(name, value)]).unwrap_err().to_string();
+    assert!(
+        message.contains(&format!("{name}=\"{value}\"")),
+        "{message}"
+    );
+    assert!(message.contains(allowed), "{message}");
+}
+
+#[rstest]
+#[case(&[("SUPABASE_URL", "https://x.supabase.co")], "SUPABASE_KEY is not set")]
+#[case(&[("SUPABASE_PROJECT_ID", "x")], "SUPABASE_KEY is not set, but SUPABASE_PROJECT_ID is")]
+#[case(&[("SUPABASE_KEY", "k")], "SUPABASE_URL is not set")]
+#[case(&[("SUPABASE_URL", "ftp://x"), ("SUPABASE_KEY", "k")], "http or https")]
+fn half_a_supabase_is_an_error_once_the_bus_is_enabled(
+    #[case] variables: &[(&str, &str)],
+    #[case] expected: &str,
+) {
+    assert!(settings(variables).is_ok(), "not enabled, not looked at");
+    let enabled = [variables, &[("MESSAGE_BUS_ENABLED", "true")]].concat();
+    let message = settings(&enabled).unwrap_err().to_string();
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn an_empty_value_counts_as_not_set() {
+    let s = settings(&[("MESSAGE_BUS_ENABLED", ""), ("MESSAGE_BUS_TTL_HOURS", " ")]).unwrap();
+    assert_eq!((s.enabled, s.ttl), (None, Ttl::default()));
+    assert_eq!(s.store_spec(), Err(SettingsError::NoStoreFolder));
+}
+
+#[tokio::test]
+async fn a_disabled_bus_routes_inline_and_publishes_nothing() {
+    let client = MessageBusClient::builder()
+        .store_spec(StoreSpec::Memory)
+        .enabled(false)
+        .build();
+    assert!(!client.is_enabled());
+    assert!(!client.should_use_message_bus(5_000_000));
+    assert_eq!(client.route(500_000), Route::Inline);
+    assert_eq!(
+        client.route(5_000_000),
+        Route::TooLarge { limit: 1_048_576 }
+    );
+    let message = Message::new("s".parse().unwrap(), "t".parse().unwrap());
+    let error = client
+        .publish(message, bytes::Bytes::new())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ClientErrorKind::Disabled);
+    assert_eq!(client.stats().await.unwrap().complete, 0);
+}
+
+#[test]
+fn the_threshold_is_over_and_not_at_1_mib() {
+    let client = MessageBusClient::builder()
+        .store_spec(StoreSpec::Memory)
+        .build();
+    assert!(!client.should_use_message_bus(1_048_576));
+    assert!(client.should_use_message_bus(1_048_577));
+}
