@@ -1,0 +1,64 @@
+//! `cargo xtask bench`: builds in release what is measured, then runs the benchmark program.
+
+use crate::workspace::{root, shell};
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+use xshell::{Shell, cmd};
+
+/// Which benchmark.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// `bus put` and `bus get` of big files, beside zstd, cp and sha256sum
+    PutGet {
+        /// Size of each file, in MiB
+        #[arg(long, default_value_t = 1024)]
+        mib: u64,
+        /// Rounds; the table shows medians
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+    },
+    /// The codec alone, beside a plain copy with the same digests
+    Codec {
+        /// Passed on to the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+/// Builds and runs it.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let shell = shell()?;
+    match &options.what {
+        What::PutGet { mib, rounds } => put_get(&shell, *mib, *rounds),
+        What::Codec { arguments } => {
+            cmd!(shell, "cargo build --release -p bus-bench").run()?;
+            let bench = released("bus-bench");
+            Ok(cmd!(shell, "{bench} codec {arguments...}").run()?)
+        }
+    }
+}
+
+fn put_get(shell: &Shell, mib: u64, rounds: u32) -> Result<()> {
+    cmd!(shell, "cargo build --release -p bus-cli -p bus-bench").run()?;
+    let (bench, bus) = (released("bus-bench"), released("bus"));
+    let (mib, rounds) = (mib.to_string(), rounds.to_string());
+    cmd!(
+        shell,
+        "{bench} put-get --bus {bus} --mib {mib} --rounds {rounds}"
+    )
+    .run()?;
+    Ok(())
+}
+
+fn released(program: &str) -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("release").join(program)
+}
