@@ -1,10 +1,6 @@
 //! One publish: from a source to a committed message.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bus_codec::{
     EncodedChunk,
@@ -15,7 +11,7 @@ use bus_model::{
     TransactionId,
 };
 use bus_store::{Begin, NewMessage, Plan, PutOutcome, Store, StoredChunk, contract::conflict};
-use tokio::{fs::File, io::AsyncRead};
+use tokio::{fs::File, io::AsyncRead, time::Instant};
 
 use crate::{
     ClientError, ClientErrorKind, Message, Published, Source, client::Tuning, message::Body,

@@ -1,16 +1,13 @@
 //! One upload: chunks on their way in a bounded window, a lease that is kept, and an abort if it
 //! ends before its commit.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bus_codec::EncodedChunk;
 use bus_model::{Manifest, MessageBusRecord};
 use bus_store::{DurableChunk, Store, StoreError, StoredChunk, Upload, UploadToken};
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
 
 /// An upload that is aborted in the background where it is dropped before its end.
 pub(crate) struct OpenUpload {

@@ -52,6 +52,7 @@ async fn unset_means_disabled() {
     assert_eq!(error.kind(), ClientErrorKind::Disabled);
 }
 
+#[cfg(feature = "embedded")]
 #[tokio::test]
 async fn enabled_by_dotenv_uses_the_embedded_store() {
     if !is_case() {

@@ -90,36 +90,44 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        while let Some(piece) = self.next_piece() {
+        let mut next = self.first_piece();
+        while let Some(piece) = next {
             if let Some(hasher) = &mut self.hasher {
                 hasher.update(&piece);
             }
             drop(piece);
-            self.count();
+            next = self.count();
         }
     }
 
-    /// The next piece. Where there is none the hasher goes back, under the same lock, so that a
-    /// push either is seen here or starts a worker of its own.
-    fn next_piece(&mut self) -> Option<Bytes> {
-        let mut state = lock(&self.state);
+    fn first_piece(&mut self) -> Option<Bytes> {
+        let shared = Arc::clone(&self.state);
+        self.take_piece(&mut lock(&shared))
+    }
+
+    /// Says that one more piece is in the hash, and takes the next one under the same lock: whoever
+    /// sees the last piece counted finds the hasher back in its place.
+    fn count(&mut self) -> Option<Bytes> {
+        let shared = Arc::clone(&self.state);
+        let mut state = lock(&shared);
+        state.hashed += 1;
+        let next = self.take_piece(&mut state);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        next
+    }
+
+    /// The next piece. Where there is none the hasher goes back, so that a push either is seen here
+    /// or starts a worker of its own.
+    fn take_piece(&mut self, state: &mut State) -> Option<Bytes> {
         let piece = state.queue.pop_front();
         if piece.is_none() {
             state.hasher = self.hasher.take();
         }
         piece
-    }
-
-    /// Says that one more piece is in the hash.
-    fn count(&self) {
-        let waker = {
-            let mut state = lock(&self.state);
-            state.hashed += 1;
-            state.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
     }
 }
 
