@@ -15,14 +15,16 @@ const MAX_BLOCK: usize = 65_535;
 
 /// A reusable compressor.
 pub(crate) struct Compressor {
+    level: Compression,
     deflate: Compress,
 }
 
 impl Compressor {
     pub(crate) fn new(level: Level) -> Self {
-        let level = u32::try_from(level.get()).unwrap_or(0);
+        let level = Compression::new(u32::try_from(level.get()).unwrap_or(0));
         Self {
-            deflate: Compress::new(Compression::new(level), false),
+            level,
+            deflate: Compress::new(level, false),
         }
     }
 
@@ -46,7 +48,13 @@ impl Compressor {
                 encoding: CompressionType::Gzip,
                 source: error.into(),
             })?;
-        if status != Status::StreamEnd || out.len() + TRAILER_LEN > limit {
+        if status != Status::StreamEnd {
+            // zlib-rs does not forget all of a stream that was given up when it is reset: its next
+            // stream panics. A new one costs an allocation, and only here.
+            self.deflate = Compress::new(self.level, false);
+            return Ok(false);
+        }
+        if out.len() + TRAILER_LEN > limit {
             return Ok(false);
         }
         push_trailer(out, input);
