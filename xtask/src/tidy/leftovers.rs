@@ -29,7 +29,6 @@ const PATHS: &[&str] = &[
     concat!("/wo", "rk/"),
     concat!("/ro", "ot/"),
     concat!("/tmp/", "brief"),
-    concat!("/ho", "me/"),
 ];
 
 const SECRETS: &[&str] = &[

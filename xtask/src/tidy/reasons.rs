@@ -4,7 +4,12 @@
 
 use super::File;
 
-const PANICS: &[&str] = &[".expect(", "panic!(", "unreachable!("];
+/// In halves, so that this file does not complain about itself.
+const PANICS: &[&str] = &[
+    concat!(".exp", "ect("),
+    concat!("pan", "ic!("),
+    concat!("unreach", "able!("),
+];
 const FEWEST_WORDS: usize = 3;
 
 /// Crates that only tests and measurements use.
