@@ -253,6 +253,20 @@ impl fmt::Debug for PayloadStream {
     }
 }
 
+/// A temporary file that is going to be a user's: with the mode that any new file gets, not the
+/// private one of temporary files.
+fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".bus-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // The umask takes away what the user does not want.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
 async fn check_stored(
     record: &MessageBusRecord,
     seq: usize,

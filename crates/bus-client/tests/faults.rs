@@ -1,5 +1,10 @@
 //! Faults that a real store cannot be made to show: what the caller sees, and that the client
 //! cleans up.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
 
 mod common;
 

@@ -1,4 +1,9 @@
 //! Fetching: exact bytes, or an error that says why.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
 
 mod common;
 

@@ -1,6 +1,11 @@
 //! `from_env` is lazy: a bad setting is an error on use, and the router sends inline.
 //!
 //! The environment belongs to the whole process, so each case runs this program again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
 
 use std::process::Command;
 

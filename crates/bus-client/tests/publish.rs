@@ -1,4 +1,9 @@
 //! Publishing: what is acknowledged is there, and nothing else is.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
 
 mod common;
 

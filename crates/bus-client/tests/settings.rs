@@ -1,4 +1,9 @@
 //! Settings: the variables of the original and ours, and what a bad one does.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 

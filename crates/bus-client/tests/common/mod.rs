@@ -1,5 +1,10 @@
 //! What the tests of the client share.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "each test binary uses a part of it"
+)]
 
 use std::sync::Arc;
 
