@@ -14,20 +14,20 @@ use bus_store::{ManualClock, MemoryStore, Store};
 use bytes::Bytes;
 
 /// A chunk size that makes many chunks of little data.
-pub const CHUNK: u32 = 1000;
+pub(crate) const CHUNK: u32 = 1000;
 
-pub struct Bus {
-    pub client: MessageBusClient,
-    pub store: Arc<dyn Store>,
-    pub clock: Arc<ManualClock>,
+pub(crate) struct Bus {
+    pub(crate) client: MessageBusClient,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<ManualClock>,
 }
 
 /// A client of a fresh memory store, with small chunks and a maximum of 1 MiB.
-pub fn bus() -> Bus {
+pub(crate) fn bus() -> Bus {
     bus_with(CompressionType::Zstd)
 }
 
-pub fn bus_with(compression: CompressionType) -> Bus {
+pub(crate) fn bus_with(compression: CompressionType) -> Bus {
     let clock = Arc::new(ManualClock::default());
     let store: Arc<dyn Store> = Arc::new(MemoryStore::with_clock(clock.clone()));
     Bus {
@@ -37,7 +37,7 @@ pub fn bus_with(compression: CompressionType) -> Bus {
     }
 }
 
-pub fn client_of(store: Arc<dyn Store>, compression: CompressionType) -> MessageBusClient {
+pub(crate) fn client_of(store: Arc<dyn Store>, compression: CompressionType) -> MessageBusClient {
     MessageBusClient::builder()
         .store(store)
         .compression(compression)
@@ -47,11 +47,11 @@ pub fn client_of(store: Arc<dyn Store>, compression: CompressionType) -> Message
         .build()
 }
 
-pub fn message() -> Message {
+pub(crate) fn message() -> Message {
     Message::new("s1".parse().unwrap(), "tool".parse().unwrap())
 }
 
-pub fn message_as(id: &str) -> Message {
+pub(crate) fn message_as(id: &str) -> Message {
     Message {
         transaction_id: Some(id.parse().unwrap()),
         ..message()
@@ -59,7 +59,7 @@ pub fn message_as(id: &str) -> Message {
 }
 
 /// `len` bytes that do not repeat within a chunk.
-pub fn payload(len: usize) -> Bytes {
+pub(crate) fn payload(len: usize) -> Bytes {
     (0..len)
         .map(|i| (i * 31 + i / 251) as u8)
         .collect::<Vec<_>>()
