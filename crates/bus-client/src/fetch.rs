@@ -178,7 +178,7 @@ impl Fetched {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => PathBuf::from("."),
         };
-        let temporary = blocking(move || NamedTempFile::new_in(folder))
+        let temporary = blocking(move || temporary_in(&folder))
             .await
             .map_err(failed)?;
         let mut file = File::from_std(temporary.reopen().map_err(failed)?);

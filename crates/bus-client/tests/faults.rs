@@ -12,9 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use bus_client::{ClientErrorKind, Fetched, MessageBusClient};
 use bus_model::{CompressionType, Manifest, MessageBusRecord, MessageId, Principal};
-use bus_store::{
-    Begin, MockStore, OpenMessage, StoreError, StoreErrorKind, Upload, UploadToken,
-};
+use bus_store::{Begin, MockStore, OpenMessage, StoreError, StoreErrorKind, Upload, UploadToken};
 use bytes::Bytes;
 use common::{CHUNK, bus_with, client_of, message, message_as, payload};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
