@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 /// Bytes without any structure, the same for the same seed.
-pub fn random(len: usize, seed: u64) -> Bytes {
+pub(crate) fn random(len: usize, seed: u64) -> Bytes {
     let mut state = seed | 1;
     let mut out = Vec::with_capacity(len + 8);
     while out.len() < len {
@@ -19,7 +19,7 @@ pub fn random(len: usize, seed: u64) -> Bytes {
 }
 
 /// Text with structure, the same for the same seed.
-pub fn text(len: usize, seed: u64) -> Bytes {
+pub(crate) fn text(len: usize, seed: u64) -> Bytes {
     let noise = random(len / 16 + 16, seed);
     let mut out = Vec::with_capacity(len + 64);
     for (line, pair) in noise.chunks(2).cycle().enumerate() {
