@@ -16,7 +16,8 @@
 //! | `mock` (feature) | `MockStore`, for faults that a real store cannot be made to show |
 
 pub mod clock;
-//pub mod conformance;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod contract;
 pub mod error;
 pub mod ext;
