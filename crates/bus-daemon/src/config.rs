@@ -98,6 +98,15 @@ pub struct Limits {
     pub retry_after: Duration,
     /// A socket that takes nothing for this long is closed (30 s).
     pub write_stall: Duration,
+    /// How long a client may take to send the head of an HTTP request, and how long an idle
+    /// connection is kept (30 s).
+    pub header_timeout: Duration,
+    /// How long the body of an HTTP request may stand still (30 s).
+    pub body_idle: Duration,
+    /// Largest head of an HTTP request in bytes (32 KiB); a larger one is answered with 431.
+    pub max_header_bytes: usize,
+    /// Connections at a time (1,024); further ones wait to be accepted.
+    pub max_connections: usize,
     /// How long calls in flight may go on once the daemon shuts down (10 s).
     pub shutdown_grace: Duration,
 }
@@ -118,6 +127,10 @@ impl Default for Limits {
             results_count: 1024,
             retry_after: Duration::from_secs(1),
             write_stall: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(30),
+            body_idle: Duration::from_secs(30),
+            max_header_bytes: 32 << 10,
+            max_connections: 1024,
             shutdown_grace: Duration::from_secs(10),
         }
     }

@@ -4,7 +4,7 @@
 //! tests) never mix. Label values are `&'static str` by type, so that no caller's text can make
 //! the number of series grow.
 
-use std::fmt;
+use std::{fmt, time::Instant};
 
 use bus_store::PurgeReport;
 use prometheus_client::{
@@ -32,6 +32,7 @@ pub struct Metrics {
     http_seconds: Family<RouteOnly, Histogram, fn() -> Histogram>,
     http_in_flight: Gauge,
     http_bytes: Family<Direction, Counter>,
+    http_aborted: Counter,
     purged: Family<Reason, Counter>,
     purged_bytes: Counter,
 }
@@ -91,6 +92,7 @@ impl Metrics {
             http_seconds: Family::new_with_constructor(timed),
             http_in_flight: Gauge::default(),
             http_bytes: Family::default(),
+            http_aborted: Counter::default(),
             purged: Family::default(),
             purged_bytes: Counter::default(),
         };
@@ -157,6 +159,11 @@ impl Metrics {
             Unit::Bytes,
             self.http_bytes.clone(),
         );
+        r.register(
+            "http_transfers_aborted",
+            "Payload transfers broken off since a check failed after their beginning",
+            self.http_aborted.clone(),
+        );
     }
 
     fn register_store(&mut self) {
@@ -212,6 +219,14 @@ impl Metrics {
             .observe(seconds);
     }
 
+    /// Runs a store operation and notes how long it took, also where it failed.
+    pub async fn timed<F: Future>(&self, op: &'static str, operation: F) -> F::Output {
+        let started = Instant::now();
+        let output = operation.await;
+        self.store_latency(op, started.elapsed().as_secs_f64());
+        output
+    }
+
     /// The number of open sessions changed by `delta`.
     pub fn sessions(&self, delta: i64) {
         self.sessions.inc_by(delta);
@@ -263,6 +278,11 @@ impl Metrics {
         self.http_bytes
             .get_or_create_owned(&Direction { direction })
             .inc_by(bytes);
+    }
+
+    /// A transfer was broken off, since a check failed after its beginning.
+    pub fn http_aborted(&self) {
+        self.http_aborted.inc();
     }
 
     /// A purge removed what `report` says.

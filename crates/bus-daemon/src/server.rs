@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
 use bus_client::MessageBusClient;
 use secrecy::ExposeSecret as _;
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
@@ -102,17 +101,9 @@ pub struct RunningDaemon {
 impl RunningDaemon {
     fn start(state: Arc<AppState>, listener: TcpListener) -> Self {
         let listener = StallListener::new(listener, state.config.limits.write_stall);
-        let router = router(&state);
-        let shutdown = state.shutdown.clone();
-        let server = tokio::spawn(async move {
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let served = axum::serve(listener, service)
-                .with_graceful_shutdown(shutdown.cancelled_owned())
-                .await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the server ended");
-            }
-        });
+        let router = http::router(Arc::clone(&state));
+        let serving = http::connection::serve(listener, router, Arc::clone(&state));
+        let server = tokio::spawn(serving);
         tracing::info!(address = %state.local_addr(), tools = state.tools.len(), "listening");
         Self { state, server }
     }
@@ -171,10 +162,6 @@ impl Drop for RunningDaemon {
         self.state.grace_over.cancel();
         self.server.abort();
     }
-}
-
-fn router(state: &Arc<AppState>) -> Router {
-    http::router(Arc::clone(state))
 }
 
 /// Without a token only this machine's own programs may come.

@@ -1,0 +1,39 @@
+//! Where HTTP becomes WebSocket: `/` (the original's clients name no path) and `/ws`.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{auth, page, problem::Problem};
+use crate::state::AppState;
+
+/// `GET /`: the page of a browser, or an upgrade.
+pub(super) async fn page_or_upgrade(
+    State(state): State<Arc<AppState>>,
+    request: Request,
+) -> Response {
+    if auth::is_upgrade(&request) {
+        upgrade(State(state), request).await
+    } else {
+        page::page(State(state)).await.into_response()
+    }
+}
+
+/// `GET /ws`.
+pub(super) async fn upgrade(State(_state): State<Arc<AppState>>, _request: Request) -> Response {
+    upgrade_required("nothing is here but WebSocket").into_response()
+}
+
+fn upgrade_required(detail: impl Into<String>) -> Problem {
+    Problem::new(
+        StatusCode::UPGRADE_REQUIRED,
+        "UPGRADE_REQUIRED",
+        detail,
+        "connect with a WebSocket client (RFC 6455, version 13)",
+    )
+    .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+}
