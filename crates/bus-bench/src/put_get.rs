@@ -21,7 +21,7 @@ const RSS_LIMIT: u64 = 96 * MIB;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// The `bus` program, built in release
     #[arg(long)]
     bus: PathBuf,
@@ -40,7 +40,7 @@ pub struct Options {
 ///
 /// # Errors
 /// Where bytes differ, a process of ours held more than 96 MiB, or a program failed.
-pub fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     let mut problems = Vec::new();
     for payload in [Payload::Json, Payload::Random] {
         println!("making {} MiB of {}", options.mib, payload.name());
