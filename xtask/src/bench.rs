@@ -38,16 +38,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.what {
         What::PutGet { mib, rounds } => put_get(&shell, *mib, *rounds),
         What::Codec { arguments } => {
-            cmd!(shell, "cargo build --release -p bus-bench").run()?;
-            let bench = released("bus-bench");
+            cmd!(
+                shell,
+                "cargo build --release -p bus-bench --example bus-bench"
+            )
+            .run()?;
+            let bench = released("examples/bus-bench");
             Ok(cmd!(shell, "{bench} codec {arguments...}").run()?)
         }
     }
 }
 
 fn put_get(shell: &Shell, mib: u64, rounds: u32) -> Result<()> {
-    cmd!(shell, "cargo build --release -p bus-cli -p bus-bench").run()?;
-    let (bench, bus) = (released("bus-bench"), released("bus"));
+    cmd!(
+        shell,
+        "cargo build --release -p bus-cli --bin bus -p bus-bench --example bus-bench"
+    )
+    .run()?;
+    let (bench, bus) = (released("examples/bus-bench"), released("bus"));
     let (mib, rounds) = (mib.to_string(), rounds.to_string());
     cmd!(
         shell,
