@@ -1,0 +1,99 @@
+//! `bus serve`: runs the daemon until Ctrl-C or SIGTERM.
+
+use std::time::Duration;
+
+use bus_client::MessageBusClient;
+use bus_daemon::{Daemon, DaemonConfig, DaemonError};
+
+use crate::{context::Context, exit::Failure, flags::ServeFlags};
+
+/// Runs the verb.
+///
+/// # Errors
+/// Where a setting is not legal, the store cannot be opened or the address cannot be listened on.
+pub(crate) async fn run(context: &Context, flags: ServeFlags) -> anyhow::Result<()> {
+    let config = config(context, &flags)?;
+    let client = client(context, &flags)?;
+    // Before anybody is told that the daemon is there.
+    client.check().await?;
+    let daemon = Daemon::builder()
+        .config(config)
+        .client(client)
+        .bind()
+        .await
+        .map_err(refused)?;
+    let address = daemon.local_addr();
+    if context.output.json {
+        context.output.json(&serde_json::json!({
+            "address": address.to_string(),
+            "url": format!("http://{address}"),
+            "websocket": format!("ws://{address}"),
+        }))?;
+    } else {
+        context
+            .output
+            .line(format!("listening on ws://{address} and http://{address}"))?;
+    }
+    daemon
+        .run_until(context.stop.clone().cancelled_owned())
+        .await;
+    context.output.note("stopped");
+    Ok(())
+}
+
+fn config(context: &Context, flags: &ServeFlags) -> anyhow::Result<DaemonConfig> {
+    let default = DaemonConfig::default();
+    let mut limits = default.limits.clone();
+    let sizes = "a number of bytes from 1024 up is expected";
+    if let Some(bytes) = context.parsed::<usize>("WS_MAX_MSG_BYTES", sizes)? {
+        if bytes < 1024 {
+            return Err(Failure::usage(format!(
+                "WS_MAX_MSG_BYTES={bytes:?} is not allowed: {sizes}"
+            ))
+            .into());
+        }
+        limits.max_inbound_message = bytes;
+    }
+    let seconds = "a whole number of seconds is expected, 0 for never";
+    let purge = match flags.purge_secs {
+        Some(secs) => Some(secs),
+        None => context.parsed("BUS_PURGE_SECS", seconds)?,
+    };
+    Ok(DaemonConfig {
+        listen: match flags.listen {
+            Some(address) => address,
+            None => context.listen()?.unwrap_or(default.listen),
+        },
+        token: context.token()?,
+        root: flags.root.clone().or_else(|| context.path("BUS_ROOT")),
+        tools_file: flags.tools.clone().or_else(|| context.path("BUS_TOOLS")),
+        allowed_origins: flags.allow_origin.clone(),
+        allowed_hosts: flags.allow_host.clone(),
+        limits,
+        purge_interval: purge.map_or(default.purge_interval, Duration::from_secs),
+        ..default
+    })
+}
+
+/// The store of a daemon may be in memory, and `MESSAGE_BUS_ENABLED=false` counts.
+fn client(context: &Context, flags: &ServeFlags) -> anyhow::Result<MessageBusClient> {
+    let mut settings = context.settings()?;
+    if let Some(bytes) = flags.threshold_bytes {
+        settings.threshold_bytes = bytes;
+    }
+    let spec = context.store_spec(&settings)?;
+    Ok(MessageBusClient::builder()
+        .settings(settings)
+        .store_spec(spec)
+        .build())
+}
+
+/// What the caller asked for is at fault, rather than the machine.
+fn refused(error: DaemonError) -> anyhow::Error {
+    match error {
+        DaemonError::TokenNeeded { .. } | DaemonError::EmptyToken => {
+            Failure::usage(error.to_string()).into()
+        }
+        error => error.into(),
+    }
+}

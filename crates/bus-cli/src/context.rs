@@ -1,0 +1,260 @@
+//! What a verb works with, built from flags, the environment and `.env`; flags win.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+
+use anyhow::Context as _;
+use bus_client::{
+    ClientBuilder, MessageBusClient,
+    settings::{Env, Settings, StoreSpec},
+};
+use bus_remote::{DaemonUrl, HttpApi, RemoteConfig};
+use clap::ValueEnum as _;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    exit::Failure,
+    flags::{GlobalFlags, LogFormat, StoreFlag},
+    output::Output,
+};
+
+/// What every verb is handed.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Where it writes.
+    pub(crate) output: Output,
+    /// Cancelled by Ctrl-C.
+    pub(crate) stop: CancellationToken,
+    flags: GlobalFlags,
+    env: Env,
+}
+
+/// Where messages are.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// A store that this process opens itself.
+    Store(MessageBusClient),
+    /// A daemon.
+    Daemon(HttpApi),
+}
+
+impl Context {
+    /// Reads `.env`; nothing else is looked at before a verb asks for it.
+    ///
+    /// # Errors
+    /// Where `.env` cannot be read or is malformed.
+    pub(crate) fn new(flags: GlobalFlags, stop: CancellationToken) -> anyhow::Result<Self> {
+        Ok(Self {
+            output: output_of(&flags),
+            stop,
+            flags,
+            env: Env::load()?,
+        })
+    }
+
+    /// Where messages are, by `--url`, `--store` or the settings.
+    ///
+    /// # Errors
+    /// Where a setting is not legal.
+    pub(crate) fn target(&self) -> anyhow::Result<Target> {
+        match &self.flags.url {
+            Some(url) => Ok(Target::Daemon(HttpApi::new(self.remote(url.clone())?)?)),
+            None => Ok(Target::Store(self.client_builder()?.build())),
+        }
+    }
+
+    /// The store of a verb that a daemon does not offer.
+    ///
+    /// # Errors
+    /// A usage error with `--url`; where a setting is not legal.
+    pub(crate) fn store_only(&self, verb: &str) -> anyhow::Result<MessageBusClient> {
+        if self.flags.url.is_some() {
+            return Err(Failure::usage(format!(
+                "bus {verb} works on a store, not on a daemon: leave --url away and run it on the daemon's machine with --store embedded:DIR"
+            ))
+            .into());
+        }
+        Ok(self.client_builder()?.build())
+    }
+
+    /// A client of the store for a verb that ends, so memory is no store for it. Publishing is on:
+    /// `MESSAGE_BUS_ENABLED` is about routing, not about verbs.
+    ///
+    /// # Errors
+    /// A usage error for `--store memory`; where a setting is not legal.
+    pub(crate) fn client_builder(&self) -> anyhow::Result<ClientBuilder> {
+        let settings = self.settings()?;
+        let spec = self.store_spec(&settings)?;
+        if spec == StoreSpec::Memory {
+            return Err(Failure::usage(
+                "a store in memory ends with this command: use --store embedded:DIR, or --url to reach a daemon",
+            )
+            .into());
+        }
+        Ok(MessageBusClient::builder()
+            .settings(settings)
+            .enabled(true)
+            .store_spec(spec))
+    }
+
+    /// The settings of the client.
+    ///
+    /// # Errors
+    /// Where one is not legal.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        Ok(Settings::from_lookup(|name| self.env.get(name))?)
+    }
+
+    /// The store that `--store` or else the settings name.
+    ///
+    /// # Errors
+    /// Where the settings name none.
+    pub(crate) fn store_spec(&self, settings: &Settings) -> anyhow::Result<StoreSpec> {
+        match &self.flags.store {
+            Some(StoreFlag::Embedded(dir)) => Ok(StoreSpec::Embedded(dir.clone())),
+            Some(StoreFlag::Memory) => Ok(StoreSpec::Memory),
+            None => Ok(settings.store_spec()?),
+        }
+    }
+
+    /// How to reach a daemon at `url`.
+    ///
+    /// # Errors
+    /// Where a setting is not legal.
+    pub(crate) fn remote(&self, url: DaemonUrl) -> anyhow::Result<RemoteConfig> {
+        let mut config = RemoteConfig::new(url);
+        config.token = self.token()?;
+        Ok(config)
+    }
+
+    /// The daemon that `call` talks to: `--url`, else the one that `serve` would be here.
+    ///
+    /// # Errors
+    /// A usage error with `--store`; where `BUS_LISTEN` is not legal.
+    pub(crate) fn daemon_url(&self) -> anyhow::Result<DaemonUrl> {
+        if self.flags.store.is_some() {
+            return Err(
+                Failure::usage("bus call talks to a daemon, not to a store: use --url").into(),
+            );
+        }
+        match &self.flags.url {
+            Some(url) => Ok(url.clone()),
+            None => Ok(self
+                .listen()?
+                .map_or_else(DaemonUrl::default, DaemonUrl::of)),
+        }
+    }
+
+    /// `--token`, else `BUS_TOKEN`.
+    ///
+    /// # Errors
+    /// Where it cannot travel in a header.
+    pub(crate) fn token(&self) -> anyhow::Result<Option<SecretString>> {
+        let token = match &self.flags.token {
+            Some(token) => Some(token.clone()),
+            None => self.variable("BUS_TOKEN").map(SecretString::from),
+        };
+        match token {
+            Some(token) if !is_visible(&token) => Err(Failure::usage(
+                "the token (--token or BUS_TOKEN) is not allowed: visible ASCII characters are expected",
+            )
+            .into()),
+            token => Ok(token),
+        }
+    }
+
+    /// `BUS_LISTEN`.
+    ///
+    /// # Errors
+    /// Where it is not an address.
+    pub(crate) fn listen(&self) -> anyhow::Result<Option<SocketAddr>> {
+        self.parsed(
+            "BUS_LISTEN",
+            "an address and a port, such as 127.0.0.1:8079, are expected",
+        )
+    }
+
+    /// The value of a variable as a path.
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.variable(name).map(PathBuf::from)
+    }
+
+    /// The value of a variable, checked.
+    ///
+    /// # Errors
+    /// A usage error that names the variable, its value and what is allowed.
+    pub(crate) fn parsed<T: FromStr>(
+        &self,
+        name: &str,
+        expected: &str,
+    ) -> anyhow::Result<Option<T>> {
+        self.variable(name)
+            .map(|value| {
+                value.trim().parse().map_err(|_| {
+                    let shown: String = value.chars().take(80).collect();
+                    Failure::usage(format!("{name}={shown:?} is not allowed: {expected}")).into()
+                })
+            })
+            .transpose()
+    }
+
+    /// `--log-format`, else `BUS_LOG_FORMAT`.
+    ///
+    /// # Errors
+    /// Where the variable is not legal.
+    pub(crate) fn log_format(&self) -> anyhow::Result<LogFormat> {
+        let Some(value) = self
+            .variable("BUS_LOG_FORMAT")
+            .filter(|_| self.flags.log_format.is_none())
+        else {
+            return Ok(self.flags.log_format.unwrap_or_default());
+        };
+        LogFormat::from_str(value.trim(), true).map_err(|_| {
+            let shown: String = value.chars().take(80).collect();
+            Failure::usage(format!(
+                "BUS_LOG_FORMAT={shown:?} is not allowed: text or json are expected"
+            ))
+            .into()
+        })
+    }
+
+    /// A variable that is set and not empty.
+    fn variable(&self, name: &str) -> Option<String> {
+        self.env.get(name).filter(|value| !value.trim().is_empty())
+    }
+}
+
+/// How the flags want output.
+pub(crate) fn output_of(flags: &GlobalFlags) -> Output {
+    Output {
+        json: flags.json,
+        quiet: flags.quiet,
+    }
+}
+
+fn is_visible(token: &SecretString) -> bool {
+    use secrecy::ExposeSecret as _;
+    token.expose_secret().bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Refuses a folder or a missing file where a file is read.
+///
+/// # Errors
+/// Naming the path and what is wrong with it.
+pub(crate) async fn open_input(
+    path: &std::path::Path,
+) -> anyhow::Result<(tokio::fs::File, Option<u64>)> {
+    let shown = path.display();
+    let file = tokio::fs::File::open(path)
+        .await
+        .with_context(|| format!("{shown} cannot be read"))?;
+    let metadata = file
+        .metadata()
+        .await
+        .with_context(|| format!("{shown} cannot be read"))?;
+    if metadata.is_dir() {
+        anyhow::bail!("{shown} is a folder: pack it first, as in tar -c {shown} | bus put -");
+    }
+    // A pipe or a device says 0: its length is not known.
+    Ok((file, metadata.is_file().then_some(metadata.len())))
+}

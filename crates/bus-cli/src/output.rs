@@ -1,0 +1,122 @@
+//! Data to stdout, messages to stderr.
+
+use std::{
+    error::Error,
+    fmt::Display,
+    io::{self, IsTerminal as _, Write as _},
+    os::fd::AsFd as _,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::exit::{Exit, exit_of};
+
+/// Where the program writes, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    /// JSON instead of text.
+    pub(crate) json: bool,
+    /// Only errors on stderr.
+    pub(crate) quiet: bool,
+}
+
+impl Output {
+    /// A line of data.
+    pub(crate) fn line(self, line: impl Display) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{line}")?;
+        out.flush()
+    }
+
+    /// A JSON document, on one line.
+    pub(crate) fn json(self, value: &impl Serialize) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+
+    /// A message for people: on stderr, and only where it does not disturb.
+    pub(crate) fn note(self, message: impl Display) {
+        if !self.quiet && !self.json {
+            // Nobody reads stderr: nothing to be done about that.
+            let _ = writeln!(anstream::stderr(), "{message}");
+        }
+    }
+
+    /// A table in the style of where it goes: with lines on a terminal, with spaces in a pipe.
+    pub(crate) fn table(self) -> Table {
+        let mut table = Table::new();
+        if io::stdout().is_terminal() {
+            table.load_style(presets::UTF8_FULL_CONDENSED);
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        } else {
+            table.load_style(presets::NOTHING);
+        }
+        table
+    }
+
+    /// Whether progress may be drawn.
+    pub(crate) fn progress_allowed(self) -> bool {
+        !self.quiet && !self.json && io::stderr().is_terminal()
+    }
+
+    /// Reports how the program failed.
+    pub(crate) fn error(self, error: &anyhow::Error) -> Exit {
+        let exit = exit_of(error);
+        let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+        let mut err = anstream::stderr();
+        // Nobody reads stderr: the exit code still tells.
+        let _ = if self.json {
+            let report = serde_json::json!({"error": {
+                "exit_code": exit.code(),
+                "kind": exit.name(),
+                "message": error.to_string(),
+                "causes": causes,
+            }});
+            writeln!(err, "{report}")
+        } else {
+            let red = anstyle::AnsiColor::Red.on_default().bold();
+            writeln!(err, "{red}error:{red:#} {error}").and_then(|()| {
+                causes
+                    .iter()
+                    .try_for_each(|cause| writeln!(err, "  because: {cause}"))
+            })
+        };
+        exit
+    }
+}
+
+/// Shows an error with everything that caused it, on one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Payload bytes to stdout, off the reactor and without line buffering.
+#[derive(Debug, Clone)]
+pub(crate) struct RawStdout(Arc<std::fs::File>);
+
+impl RawStdout {
+    /// Opens stdout.
+    pub(crate) fn open() -> io::Result<Self> {
+        Ok(Self(Arc::new(
+            io::stdout().as_fd().try_clone_to_owned()?.into(),
+        )))
+    }
+
+    /// Writes all of `bytes`.
+    pub(crate) async fn write(&self, bytes: Bytes) -> io::Result<()> {
+        let file = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || (&*file).write_all(&bytes)).await?
+    }
+}
