@@ -31,7 +31,7 @@ fn main() {
         pure: true,
         program: r#"//! Uses bus-codec only.
 fn main() {
-    println!("{}", std::any::type_name_of_val(&bus_codec::VERSION));
+    println!("{} bytes a chunk", bus_codec::DEFAULT_CHUNK_SIZE);
 }
 "#,
     },
