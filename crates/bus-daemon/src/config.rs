@@ -92,7 +92,7 @@ pub struct Limits {
     pub results_kept: Duration,
     /// Most bytes of kept results, over all sessions (64 MiB). The oldest go first.
     pub results_bytes: usize,
-    /// Most kept results of one session (1,024). The oldest go first.
+    /// Most kept results, over all sessions (8,192). The oldest go first.
     pub results_count: usize,
     /// What `retry_after` of OVER_CAPACITY says (1 s).
     pub retry_after: Duration,
@@ -124,7 +124,7 @@ impl Default for Limits {
             calls_total: 24,
             results_kept: Duration::from_secs(600),
             results_bytes: 64 << 20,
-            results_count: 1024,
+            results_count: 8192,
             retry_after: Duration::from_secs(1),
             write_stall: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),

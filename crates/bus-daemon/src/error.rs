@@ -1,8 +1,8 @@
 //! Why a daemon does not start.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::tools::RegistryError;
+use crate::tools::{RegistryError, ToolsFileError};
 
 /// Why a daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,17 @@ pub enum DaemonError {
     /// The tools cannot be served.
     #[error("the tools cannot be served")]
     Tools(#[from] RegistryError),
+    /// The tools file cannot be used.
+    #[error("the command tools cannot be served")]
+    ToolsFile(#[from] ToolsFileError),
+    /// The root of `read_file` is no folder.
+    #[error("the root {} is not a folder that can be read", root.display())]
+    Root {
+        /// The root asked for.
+        root: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// No client was handed in.
     #[error("a daemon needs a MessageBusClient: hand one to the builder")]
     NoClient,

@@ -6,19 +6,23 @@
 //! | [`config`] | what it is told when it starts |
 //! | [`state`] | what all sessions and requests share |
 //! | [`tools`] | what a client may call |
-//! | [`http`] | the HTTP API |
+//! | `http` | the HTTP API |
+//! | `ws`, `delivery`, `results` | WebSocket sessions, how a result travels, kept results |
 //! | [`metrics`] | what is counted |
 //! | [`token`] | the token that clients must show |
 
 pub mod config;
+mod delivery;
 pub mod error;
-pub mod http;
+mod http;
 mod listener;
 pub mod metrics;
+mod results;
 pub mod server;
 pub mod state;
 pub mod token;
 pub mod tools;
+mod ws;
 
 pub use config::{DaemonConfig, Limits};
 pub use error::DaemonError;

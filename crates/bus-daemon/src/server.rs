@@ -12,7 +12,7 @@ use crate::{
     http,
     listener::StallListener,
     state::AppState,
-    tools::{Registry, Tool},
+    tools::{Echo, Generate, ReadFile, Registry, Tool, load_commands},
 };
 
 /// Makes daemons.
@@ -69,7 +69,10 @@ impl DaemonBuilder {
         } = self;
         let client = client.ok_or(DaemonError::NoClient)?;
         check_exposure(&config)?;
-        let registry = Registry::builder().tools(tools).build()?;
+        let registry = Registry::builder()
+            .tools(built_in(&config)?)
+            .tools(tools)
+            .build()?;
         let address = config.listen;
         let listener = TcpListener::bind(address)
             .await
@@ -162,6 +165,22 @@ impl Drop for RunningDaemon {
         self.state.grace_over.cancel();
         self.server.abort();
     }
+}
+
+/// The tools that every daemon has, and those that its settings ask for.
+fn built_in(config: &DaemonConfig) -> Result<Vec<Arc<dyn Tool>>, DaemonError> {
+    let mut tools: Vec<Arc<dyn Tool>> = vec![Arc::new(Echo::new()), Arc::new(Generate::new())];
+    if let Some(root) = &config.root {
+        let tool = ReadFile::new(root).map_err(|source| DaemonError::Root {
+            root: root.clone(),
+            source,
+        })?;
+        tools.push(Arc::new(tool));
+    }
+    if let Some(file) = &config.tools_file {
+        tools.extend(load_commands(file)?);
+    }
+    Ok(tools)
 }
 
 /// Without a token only this machine's own programs may come.

@@ -10,10 +10,17 @@ use std::{
 };
 
 use bus_client::MessageBusClient;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::DaemonConfig, metrics::Metrics, token::TokenGuard, tools::Registry};
+use crate::{
+    config::DaemonConfig,
+    metrics::Metrics,
+    results::{Bounds, Results},
+    token::TokenGuard,
+    tools::Registry,
+};
 
 /// Shared by everything that runs in one daemon; handed around as `Arc<AppState>`.
 #[derive(Debug)]
@@ -34,6 +41,8 @@ pub struct AppState {
     pub grace_over: CancellationToken,
     /// Every session and background task, so that a shutdown can wait for them.
     pub tasks: TaskTracker,
+    /// Results of calls, for clients that repeat one.
+    pub(crate) results: Mutex<Results>,
     local_addr: SocketAddr,
     capacity: Arc<Semaphore>,
     sessions: AtomicUsize,
@@ -52,6 +61,11 @@ impl AppState {
         Arc::new(Self {
             token: TokenGuard::new(config.token.clone()),
             capacity: Arc::new(Semaphore::new(config.limits.calls_total)),
+            results: Mutex::new(Results::new(Bounds {
+                age: config.limits.results_kept,
+                bytes: config.limits.results_bytes,
+                count: config.limits.results_count,
+            })),
             config,
             client,
             tools,

@@ -13,8 +13,16 @@ use serde_json::Value;
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 
+mod command;
+mod echo;
+mod generate;
+mod read_file;
 mod registry;
 
+pub use command::{CommandTool, ToolsFileError, load as load_commands};
+pub use echo::Echo;
+pub use generate::{Content, Generate, Kind};
+pub use read_file::ReadFile;
 pub use registry::{Registry, RegistryBuilder, RegistryError};
 
 /// Something that a client may call.
@@ -115,6 +123,9 @@ pub enum ToolOutput {
     Stream {
         /// The media type of the bytes.
         content_type: ContentType,
+        /// How many bytes there are, where that is known: what cannot be stored is refused before
+        /// the first byte then, and a reader that gives another number has failed.
+        length: Option<u64>,
         /// The bytes. Dropping it ends whatever makes them.
         reader: Box<dyn AsyncRead + Send + Unpin>,
     },
@@ -127,7 +138,7 @@ impl ToolOutput {
         Self::Outputs(vec![Output::text(text)])
     }
 
-    /// A stream of `content_type`.
+    /// A stream of `content_type`, of a length that nobody knows yet.
     #[must_use]
     pub fn stream(
         content_type: ContentType,
@@ -135,6 +146,21 @@ impl ToolOutput {
     ) -> Self {
         Self::Stream {
             content_type,
+            length: None,
+            reader: Box::new(reader),
+        }
+    }
+
+    /// A stream of exactly `length` bytes.
+    #[must_use]
+    pub fn sized_stream(
+        content_type: ContentType,
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        length: u64,
+    ) -> Self {
+        Self::Stream {
+            content_type,
+            length: Some(length),
             reader: Box::new(reader),
         }
     }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bus_model::ToolName;
+use bus_protocol::ToolInfo;
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -37,6 +38,20 @@ impl Registry {
     /// All tools, by name.
     pub fn iter(&self) -> impl Iterator<Item = &dyn Tool> {
         self.tools.values().map(|entry| &*entry.tool)
+    }
+
+    /// The tools as clients see them, by name.
+    #[must_use]
+    pub fn describe(&self) -> Vec<ToolInfo> {
+        let info = |tool: &dyn Tool| {
+            let spec = tool.spec();
+            ToolInfo {
+                name: spec.name.clone(),
+                description: spec.description.clone(),
+                input_schema: spec.input_schema.clone(),
+            }
+        };
+        self.iter().map(info).collect()
     }
 
     /// Number of tools.
@@ -147,7 +162,8 @@ pub enum RegistryError {
     },
 }
 
-fn compile(name: &ToolName, schema: &Value) -> Result<Validator, RegistryError> {
+/// Compiles the schema of a tool's arguments.
+pub(super) fn compile(name: &ToolName, schema: &Value) -> Result<Validator, RegistryError> {
     let refused = |problem: String| RegistryError::Schema {
         name: name.clone(),
         problem,

@@ -1,0 +1,228 @@
+//! One call of a tool, from its acceptance to its result.
+
+use std::{
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::extract::ws::Utf8Bytes;
+use bus_protocol::{CallError, ErrorCode, RequestId, Seconds};
+use futures::FutureExt as _;
+use serde_json::Value;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{MissedTickBehavior, interval_at, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{requests::progress, session::Session};
+use crate::{
+    delivery::{Delivered, Delivery, Origin, tool_failed},
+    results::{CallKey, Fingerprint},
+    state::AppState,
+    tools::{Progress, Tool, ToolContext},
+};
+
+/// An accepted call.
+pub(crate) struct Call {
+    pub(crate) request_id: RequestId,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) tool: Arc<dyn Tool>,
+    pub(crate) arguments: Value,
+    pub(crate) timeout: Duration,
+}
+
+/// The places that a call takes.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// Among all sessions: free once the tool has ended and its result is delivered or stored.
+    all: OwnedSemaphorePermit,
+    /// In its session: free once the result is handed to the socket.
+    session: OwnedSemaphorePermit,
+}
+
+/// Takes the places of a call, or says when to try again.
+pub(crate) fn places(state: &AppState, session: &Session) -> Result<Places, CallError> {
+    let limits = &state.config.limits;
+    let refused = |message: String| CallError {
+        retry_after: Some(Seconds(limits.retry_after)),
+        ..CallError::new(ErrorCode::OverCapacity, message)
+    };
+    if state.shutdown.is_cancelled() {
+        return Err(refused("the daemon is shutting down".to_owned()));
+    }
+    let Ok(own) = Arc::clone(&session.places).try_acquire_owned() else {
+        let most = limits.calls_per_session;
+        let message = format!("{most} calls of this session are in flight, and no more may be");
+        return Err(refused(message));
+    };
+    let Some(all) = state.try_start_call() else {
+        let most = limits.calls_total;
+        let message = format!("{most} calls of all sessions are in flight, and no more may be");
+        return Err(refused(message));
+    };
+    Ok(Places { all, session: own })
+}
+
+/// How the work of a call ended.
+enum Ended {
+    Delivered(Delivered),
+    /// The client is gone: nobody is told.
+    Unwanted,
+    TimedOut,
+    ShutDown,
+}
+
+/// Runs the call and sends its result.
+pub(crate) async fn run(state: Arc<AppState>, session: Arc<Session>, call: Call, places: Places) {
+    let start = Instant::now();
+    state.metrics.call_started();
+    let spec = call.tool.spec();
+    let origin = Origin {
+        session_id: session.id.clone(),
+        request_id: call.request_id.clone(),
+        tool_name: spec.name.clone(),
+        provider_name: spec.provider.clone(),
+    };
+    let (delivered, keep) = match work(&state, &session, &call, &origin).await {
+        Ended::Delivered(delivered) => (Some(delivered), true),
+        Ended::Unwanted => (None, false),
+        Ended::TimedOut => (Some(timed_out(&origin, call.timeout)), true),
+        Ended::ShutDown => (Some(lost(&origin)), false),
+    };
+    drop(places.all);
+    record(&state, &origin, delivered.as_ref(), start.elapsed());
+    let frame = delivered.map(|delivered| Utf8Bytes::from(delivered.frame));
+    end(&state, &session, &call, frame.clone().filter(|_| keep));
+    if let Some(frame) = frame {
+        tokio::select! {
+            // Where the socket is gone the result is kept, as far as results are.
+            _ = session.outbox.send_result(frame, places.session) => {}
+            () = session.gone.cancelled() => {}
+        }
+    }
+}
+
+/// Tool and delivery, under every limit. What is not finished when a limit is reached is dropped,
+/// and dropping ends it.
+async fn work(state: &AppState, session: &Session, call: &Call, origin: &Origin) -> Ended {
+    let cancel = CancellationToken::new();
+    let _ended = cancel.clone().drop_guard();
+    let mut work =
+        pin!(AssertUnwindSafe(deliver(state, session, call, origin, cancel)).catch_unwind());
+    let mut deadline = pin!(sleep(call.timeout));
+    let every = state
+        .config
+        .limits
+        .progress_interval
+        .max(Duration::from_millis(10));
+    let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = session.gone.cancelled() => return Ended::Unwanted,
+            ended = work.as_mut() => return match ended {
+                Ok(delivered) => Ended::Delivered(delivered),
+                Err(_) => Ended::Delivered(panicked(origin)),
+            },
+            () = deadline.as_mut() => return Ended::TimedOut,
+            () = state.grace_over.cancelled() => return Ended::ShutDown,
+            _ = ticks.tick() => {
+                session.outbox.offer(progress(&call.request_id, origin.tool_name.as_str(), "running"));
+            }
+        }
+    }
+}
+
+async fn deliver(
+    state: &AppState,
+    session: &Session,
+    call: &Call,
+    origin: &Origin,
+    cancel: CancellationToken,
+) -> Delivered {
+    let context = ToolContext {
+        arguments: call.arguments.clone(),
+        session_id: origin.session_id.clone(),
+        request_id: call.request_id.as_str().to_owned(),
+        cancel,
+        progress: teller(session, origin),
+    };
+    let delivery = Delivery {
+        client: &state.client,
+        metrics: &state.metrics,
+        origin,
+    };
+    match call.tool.call(context).await {
+        Ok(output) => delivery.deliver(output).await,
+        Err(error) => Delivered::failed(origin, tool_failed(&error), 0),
+    }
+}
+
+/// What a tool tells goes to the client as `progress`.
+fn teller(session: &Session, origin: &Origin) -> Progress {
+    let outbox = session.outbox.clone();
+    let (request_id, name) = (origin.request_id.clone(), origin.tool_name.clone());
+    Progress::new(move |note| {
+        let note: String = note.chars().take(1000).collect();
+        outbox.offer(progress(&request_id, name.as_str(), &note));
+    })
+}
+
+fn timed_out(origin: &Origin, limit: Duration) -> Delivered {
+    let message = format!(
+        "{} did not end within {} seconds and was stopped",
+        origin.tool_name,
+        limit.as_secs_f64()
+    );
+    Delivered::failed(origin, CallError::new(ErrorCode::Timeout, message), 0)
+}
+
+fn lost(origin: &Origin) -> Delivered {
+    let message = "the daemon shut down before the call ended; its result is lost";
+    Delivered::failed(origin, CallError::new(ErrorCode::ReplyLost, message), 0)
+}
+
+fn panicked(origin: &Origin) -> Delivered {
+    let tool = &origin.tool_name;
+    tracing::error!(%tool, "a tool panicked");
+    let message = format!("{tool} failed with a bug of its own: see the daemon's log");
+    Delivered::failed(origin, CallError::new(ErrorCode::ExecError, message), 0)
+}
+
+/// The one event and the counts of a call.
+fn record(state: &AppState, origin: &Origin, delivered: Option<&Delivered>, took: Duration) {
+    let (route, outcome, bytes) = delivered.map_or(("none", "cancelled", 0), |delivered| {
+        (delivered.route, delivered.outcome, delivered.payload_bytes)
+    });
+    state
+        .metrics
+        .call_finished(route, outcome, bytes, took.as_secs_f64());
+    tracing::info!(
+        route,
+        outcome,
+        bytes,
+        ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        session = %origin.session_id,
+        tool = %origin.tool_name,
+        request_id = %origin.request_id,
+        "call routed"
+    );
+}
+
+/// The call is not running any more; from now on its kept result answers a repeated one.
+fn end(state: &AppState, session: &Session, call: &Call, keep: Option<Utf8Bytes>) {
+    let mut running = session.running.lock();
+    running.remove(&call.request_id);
+    if let Some(frame) = keep {
+        let key = CallKey {
+            session_id: session.id.clone(),
+            request_id: call.request_id.clone(),
+        };
+        let mut results = state.results.lock();
+        results.keep(key, call.fingerprint, frame, Instant::now());
+    }
+}

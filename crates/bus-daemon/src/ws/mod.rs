@@ -1,0 +1,30 @@
+//! WebSocket sessions: the original's frames over one socket.
+//!
+//! A session is a reader loop ([`session`]) and one writer task ([`writer`]) with a bounded queue;
+//! each call of a tool is a task of its own ([`call`]). Nothing but the writer touches the socket's
+//! sending half, so frames never mix and control frames never wait for more than one message.
+
+use std::sync::Arc;
+
+use axum::{extract::ws::WebSocketUpgrade, response::Response};
+
+use crate::state::AppState;
+
+mod call;
+mod handshake;
+mod keepalive;
+mod problem;
+mod requests;
+mod session;
+mod writer;
+
+/// Answers an upgrade and runs the session behind it.
+pub(crate) fn upgrade(upgrade: WebSocketUpgrade, state: Arc<AppState>) -> Response {
+    let largest = state.config.limits.max_inbound_message;
+    let tasks = state.tasks.clone();
+    upgrade
+        .max_message_size(largest)
+        .max_frame_size(largest)
+        .on_failed_upgrade(|error| tracing::debug!(%error, "an upgrade failed"))
+        .on_upgrade(move |socket| tasks.track_future(session::run(state, socket)))
+}
