@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Request, State},
+    extract::{FromRequestParts as _, Request, State, WebSocketUpgrade},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
 use super::{auth, page, problem::Problem};
-use crate::state::AppState;
+use crate::{state::AppState, ws};
 
 /// `GET /`: the page of a browser, or an upgrade.
 pub(super) async fn page_or_upgrade(
@@ -24,8 +24,12 @@ pub(super) async fn page_or_upgrade(
 }
 
 /// `GET /ws`.
-pub(super) async fn upgrade(State(_state): State<Arc<AppState>>, _request: Request) -> Response {
-    upgrade_required("nothing is here but WebSocket").into_response()
+pub(super) async fn upgrade(State(state): State<Arc<AppState>>, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    match WebSocketUpgrade::from_request_parts(&mut parts, &state).await {
+        Ok(upgrade) => ws::upgrade(upgrade, state),
+        Err(error) => upgrade_required(error.body_text()).into_response(),
+    }
 }
 
 fn upgrade_required(detail: impl Into<String>) -> Problem {
