@@ -92,7 +92,8 @@ impl Core {
     ) -> Result<PutOutcome, StoreError> {
         check_message(message)?;
         let now = self.now();
-        let (body, places) = concatenated(chunks);
+        let wanted = usize::try_from(manifest.chunk_count()).unwrap_or(usize::MAX);
+        let (body, places) = concatenated(&chunks[..chunks.len().min(wanted)]);
         let mut new = MessageRow::pending(message, now);
         check_plan(&new, manifest, &places)?;
         new = new.completed(manifest, now);
@@ -220,7 +221,9 @@ impl Core {
         let upload = match leftover {
             Leftover::Memory(body, state) => uploads::Upload::continued(row, body, state),
             Leftover::File(body) => {
-                let known = self.index.read(|conn| rows::chunk_places(conn, row.num))?;
+                let known = self
+                    .index
+                    .read(|conn| rows::chunk_places(conn, row.num, 0..u32::MAX))?;
                 let size = body.len()?;
                 let kept = intact(&body, known, size);
                 let end = kept.values().map(Place::end).max().unwrap_or(0);

@@ -17,6 +17,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::{
     error::{io, sqlite},
+    reserve::Reserve,
     rows,
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Index {
     path: PathBuf,
     busy_timeout: Duration,
     access: Access,
+    reserve: Reserve,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
     keep_readers: usize,
@@ -58,8 +60,13 @@ impl Index {
             }
             Err(error) => return Err(error),
         };
+        let reserve = Reserve::new(dir);
+        if access == Access::ReadWrite {
+            reserve.make();
+        }
         Ok(Self {
             path,
+            reserve,
             busy_timeout,
             access,
             writer: Mutex::new(conn),
@@ -82,8 +89,8 @@ impl Index {
         in_transaction(&mut conn, work)
     }
 
-    /// As `write`, for work that frees space: where the disk is full, the log is folded back into
-    /// the index, which makes room for a small transaction, and `work` runs once more.
+    /// As `write`, for work that frees space. Where the disk is full, the reserve is given up, the
+    /// log is folded back into the index so that it can be written over, and `work` runs once more.
     pub(crate) fn write_to_free<T>(
         &self,
         mut work: impl FnMut(&Transaction<'_>) -> Result<T, StoreError>,
@@ -91,9 +98,12 @@ impl Index {
         self.require_write()?;
         let mut conn = self.writer.lock();
         match in_transaction(&mut conn, &mut work) {
-            Err(error) if error.kind() == StoreErrorKind::Full => {
-                let folded = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
-                folded.map_err(|_| error)?;
+            Err(full) if full.kind() == StoreErrorKind::Full => {
+                if self.reserve.give_up().is_err() {
+                    return Err(full);
+                }
+                // Where even that fails, the reserve may be enough by itself.
+                let _ = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
                 in_transaction(&mut conn, work)
             }
             done => done,
@@ -121,16 +131,20 @@ impl Index {
         result
     }
 
-    /// Gives up to `pages` free pages back to the file system.
-    pub(crate) fn shrink(&self, pages: u32) -> Result<(), StoreError> {
+    /// Gives up to `pages` free pages back to the file system, and makes the reserve again where it
+    /// was given up. What fails is left to the next time.
+    pub(crate) fn tidy(&self, pages: u32) {
+        self.reserve.refill();
         let conn = self.writer.lock();
         let vacuum = || {
             let mut shrink = conn.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
             let mut rows = shrink.query(())?;
             while rows.next()?.is_some() {}
-            Ok(())
+            Ok::<(), rusqlite::Error>(())
         };
-        vacuum().map_err(|error| sqlite("give free pages back", error))
+        if let Err(error) = vacuum() {
+            tracing::debug!(%error, "free pages of the index were not given back");
+        }
     }
 
     /// Whether the index can be read, is of a format that this build knows, and can be locked for

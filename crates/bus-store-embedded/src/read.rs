@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use bus_model::{
     ChunkEntry, FORMAT_VERSION, Manifest, MessageBusRecord, MessageId, MessageKey, MessageStatus,
-    Principal,
+    Principal, TransactionId,
 };
 use bus_store::{
     Cursor, ListQuery, OpenMessage, Page, READ_GRACE, Stats, StoreError, StoreErrorKind,
@@ -34,7 +34,8 @@ pub(crate) struct Reading {
 
 enum Source {
     Inline(Bytes),
-    File(BodyFile, MessageRow),
+    /// With whose it is, for the error where it cannot be read.
+    File(BodyFile, TransactionId),
 }
 
 impl Reading {
@@ -68,13 +69,10 @@ impl ReadChunk {
         match (&*self.source, offset, len) {
             // The range was checked when the body was opened.
             (Source::Inline(body), Ok(offset), Ok(len)) => Ok(body.slice(offset..offset + len)),
-            (Source::File(file, row), _, Ok(len)) => file
+            (Source::File(file, txn), _, Ok(len)) => file
                 .read_at(self.place.offset, len)
                 .map(Bytes::from)
-                .map_err(|error| {
-                    let txn = &row.record.transaction_id;
-                    damaged(txn, "its body file cannot be read").with_source(error)
-                }),
+                .map_err(|error| damaged(txn, "its body file cannot be read").with_source(error)),
             _ => Err(StoreError::new(
                 StoreErrorKind::TooLarge,
                 "the chunk does not fit into this machine's memory",
@@ -120,7 +118,7 @@ impl Core {
                 .ok_or_else(|| not_found(&id))?;
             require_readable(&row, now, true)?;
             require_range(&row, range)?;
-            let places = places(conn, &row)?;
+            let places = places_in(conn, &row, range.clone())?;
             let inline = match row.body {
                 BodyPlace::Inline => rows::inline_body(conn, row.num)?,
                 _ => None,
@@ -128,7 +126,7 @@ impl Core {
             Ok((row, places, inline))
         })?;
         let txn = &row.record.transaction_id;
-        let wanted: Vec<Place> = places.range(range.clone()).map(|(_, p)| *p).collect();
+        let wanted: Vec<Place> = places.into_values().collect();
         if wanted.len() != range.len() {
             return Err(damaged(txn, "chunk rows are missing"));
         }
@@ -138,7 +136,7 @@ impl Core {
                 (body.len() as u64, Source::Inline(Bytes::from(body)))
             }
             (BodyPlace::File, _) => match self.bodies.open(id)? {
-                Some(file) => (file.len()?, Source::File(file, row.clone())),
+                Some(file) => (file.len()?, Source::File(file, txn.clone())),
                 None => return Err(self.gone_or_damaged(&row)?),
             },
             _ => return Err(damaged(txn, "it has no body")),
@@ -274,11 +272,20 @@ pub(crate) fn places(
     conn: &Connection,
     row: &MessageRow,
 ) -> Result<BTreeMap<u32, Place>, StoreError> {
-    let mut places = rows::chunk_places(conn, row.num)?;
+    places_in(conn, row, 0..row.record.chunk_count)
+}
+
+fn places_in(
+    conn: &Connection,
+    row: &MessageRow,
+    range: Range<u32>,
+) -> Result<BTreeMap<u32, Place>, StoreError> {
+    let in_range = range.contains(&0);
+    let mut places = rows::chunk_places(conn, row.num, range)?;
     let record = &row.record;
     // The one chunk of a small body has no row: the record says all.
     if let (true, BodyPlace::Inline, 1, Some(len), Some(digest)) = (
-        places.is_empty(),
+        places.is_empty() && in_range,
         row.body,
         record.chunk_count,
         record.compressed_size_bytes,

@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use crate::{Options, begin::MAX_CHUNK_BYTES, core::Core};
+use crate::{DeepCheck, Options, begin::MAX_CHUNK_BYTES, core::Core};
 
 /// Calls that write at the same time. Few of them get far at once: the index has one writer.
 const WRITERS: usize = 16;
@@ -84,6 +84,16 @@ impl EmbeddedStore {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Checks that index and folder say the same: the integrity of the index, the rows of every
+    /// message, that each complete message has a body of sufficient size, that each file has a
+    /// message. Reads the whole index but no body; takes seconds for a large store.
+    ///
+    /// # Errors
+    /// Only where the store as a whole cannot be read; damage is in the answer.
+    pub async fn deep_check(&self) -> Result<DeepCheck, StoreError> {
+        self.read(Core::deep_check).await
     }
 
     /// Lets go of an upload without giving it up, as the end of this process would: its token goes
@@ -197,9 +207,18 @@ impl Store for EmbeddedStore {
         if size > self.inline_bytes {
             return put_in_steps(self, message, manifest, chunks).await;
         }
-        let (message, manifest, chunks) = (message.clone(), manifest.clone(), chunks.to_vec());
-        self.write(move |core| core.put_inline(&message, &manifest, &chunks))
-            .await
+        let outcome = {
+            let (message, manifest, chunks) = (message.clone(), manifest.clone(), chunks.to_vec());
+            self.write(move |core| core.put_inline(&message, &manifest, &chunks))
+                .await
+        };
+        match outcome {
+            // Whatever its size, a message that is not what it says leaves the same trace.
+            Err(error) if error.kind() == StoreErrorKind::Mismatch => {
+                put_in_steps(self, message, manifest, chunks).await
+            }
+            outcome => outcome,
+        }
     }
 
     async fn record(&self, key: &MessageKey) -> Result<MessageBusRecord, StoreError> {

@@ -62,9 +62,24 @@ impl Core {
         drop(removed.locks);
         if !report.more {
             report.freed_bytes += self.remove_strays()?;
-            self.index.shrink(SHRINK_PAGES)?;
+            self.forget_deleted(now)?;
+            self.index.tidy(SHRINK_PAGES);
         }
         Ok(report)
+    }
+
+    /// Lets go of uploads of this process that nobody writes any more and that another process has
+    /// deleted: nothing else would ever close their files.
+    fn forget_deleted(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        for upload in self.uploads.all() {
+            let (id, fence) = (upload.row.record.id, upload.row.fence);
+            if upload.lease_until() <= now
+                && !self.index.read(|conn| rows::holds(conn, id, fence))?
+            {
+                self.uploads.forget(&upload);
+            }
+        }
+        Ok(())
     }
 
     fn purge_rows(
@@ -115,7 +130,10 @@ impl Core {
         locks: &mut Vec<BodyFile>,
     ) -> Result<Option<u64>, StoreError> {
         let id = MessageId::from(raw.id);
-        if let Some(upload) = self.uploads.get(id) {
+        let ours = self.uploads.get(id);
+        if let (Some(upload), Ok(row)) = (ours, &raw.row)
+            && upload.row.fence == row.fence
+        {
             if upload.take_if_abandoned(now).is_none() {
                 return Ok(None);
             }

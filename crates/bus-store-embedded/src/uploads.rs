@@ -46,6 +46,10 @@ impl Uploads {
         self.0.lock().get(&id).cloned()
     }
 
+    pub(crate) fn all(&self) -> Vec<Arc<Upload>> {
+        self.0.lock().values().cloned().collect()
+    }
+
     /// Lets go of an upload, if it is still this one: its lock on the file ends with the last call
     /// that is under way.
     pub(crate) fn forget(&self, upload: &Upload) {

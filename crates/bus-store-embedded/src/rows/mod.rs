@@ -12,7 +12,7 @@ mod write;
 pub(crate) use list::list;
 pub(crate) use read::{
     Raw, by_id, by_key, chunk_places, due_acknowledged, due_complete, due_failed, due_pending,
-    every, holds, inline_body, is_known, stats, trash,
+    holds, inline_body, is_known, is_trash, page, stats, trash,
 };
 pub(crate) use schema::{APPLICATION_ID, CREATE, FORMAT};
 pub(crate) use write::{

@@ -1,6 +1,6 @@
 //! Reading rows.
 
-use std::{collections::BTreeMap, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, ops::Range, str::FromStr, time::Duration};
 
 use bus_model::{
     CompressionType, ContentType, Digest, MessageBusRecord, MessageId, MessageKey, MessageStatus,
@@ -23,6 +23,7 @@ pub(super) const COLUMNS: &str = "num, id, principal, transaction_id, session_id
 
 /// A row and what is known of it even where the rest cannot be read.
 pub(crate) struct Raw {
+    pub(crate) num: i64,
     pub(crate) id: Uuid,
     pub(crate) created_ms: i64,
     pub(crate) row: Result<MessageRow, StoreError>,
@@ -32,6 +33,7 @@ impl Raw {
     pub(super) fn parse(row: &Row<'_>) -> rusqlite::Result<Self> {
         let id = Uuid::from_bytes(row.get(1)?);
         Ok(Self {
+            num: row.get(0)?,
             id,
             created_ms: row.get(20)?,
             row: parse(row).map_err(|what| {
@@ -80,19 +82,12 @@ fn one(
         .transpose()
 }
 
-/// Every message, oldest row first, for the deep check.
-pub(crate) fn every(
-    conn: &Connection,
-    mut seen: impl FnMut(Raw) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let failed = |error| sqlite("read all messages", error);
-    let sql = format!("SELECT {COLUMNS} FROM messages ORDER BY num");
-    let mut query = conn.prepare(&sql).map_err(failed)?;
-    let mut rows = query.query(()).map_err(failed)?;
-    while let Some(row) = rows.next().map_err(failed)? {
-        seen(Raw::parse(row).map_err(failed)?)?;
-    }
-    Ok(())
+/// Up to `limit` messages with numbers above `after`, in their order, for the deep check.
+pub(crate) fn page(conn: &Connection, after: i64, limit: u32) -> Result<Vec<Raw>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM messages WHERE num > ?1 ORDER BY num LIMIT ?2");
+    conn.prepare_cached(&sql)
+        .and_then(|mut query| query.query_map((after, limit), Raw::parse)?.collect())
+        .map_err(|error| sqlite("read all messages", error))
 }
 
 /// Whether the writer with this fence still holds the upload.
@@ -109,10 +104,11 @@ pub(crate) fn is_known(conn: &Connection, id: MessageId) -> Result<bool, StoreEr
         .map_err(|error| sqlite("look up a body", error))
 }
 
-/// The durable chunks of a message, by their place in it.
+/// The chunks of a message that are in `range`, as far as they are durable.
 pub(crate) fn chunk_places(
     conn: &Connection,
     num: i64,
+    range: Range<u32>,
 ) -> Result<BTreeMap<u32, Place>, StoreError> {
     let read = |row: &Row<'_>| {
         let place = Place {
@@ -122,8 +118,14 @@ pub(crate) fn chunk_places(
         };
         Ok((row.get::<_, u32>(0)?, place))
     };
-    conn.prepare_cached("SELECT seq, offset, len, sha256 FROM chunks WHERE message = ?1")
-        .and_then(|mut query| query.query_map((num,), read)?.collect())
+    let sql = "SELECT seq, offset, len, sha256 FROM chunks \
+               WHERE message = ?1 AND seq >= ?2 AND seq < ?3";
+    conn.prepare_cached(sql)
+        .and_then(|mut query| {
+            query
+                .query_map((num, range.start, range.end), read)?
+                .collect()
+        })
         .map_err(|error| sqlite("read chunk rows", error))
 }
 
@@ -196,6 +198,13 @@ pub(crate) fn trash(conn: &Connection) -> Result<Vec<MessageId>, StoreError> {
     let read = |row: &Row<'_>| Ok(MessageId::from(Uuid::from_bytes(row.get(0)?)));
     conn.prepare_cached("SELECT id FROM trash")
         .and_then(|mut query| query.query_map((), read)?.collect())
+        .map_err(|error| sqlite("read the trash list", error))
+}
+
+/// Whether the file of a message must go.
+pub(crate) fn is_trash(conn: &Connection, id: MessageId) -> Result<bool, StoreError> {
+    conn.prepare_cached("SELECT 1 FROM trash WHERE id = ?1")
+        .and_then(|mut query| query.exists((id.as_uuid().as_bytes(),)))
         .map_err(|error| sqlite("read the trash list", error))
 }
 

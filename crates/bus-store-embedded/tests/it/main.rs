@@ -1,5 +1,7 @@
 //! The embedded store, seen from outside: one program for all tests, so that they link once.
 
+#![allow(clippy::unwrap_used, reason = "a test says by its panic what failed")]
+
 mod basics;
 mod conformance;
 mod support;
