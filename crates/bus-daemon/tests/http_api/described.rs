@@ -149,7 +149,8 @@ impl Described {
                 self.check_body(&name, &kind, &media["schema"], &body);
             }
         }
-        self.seen.insert((method.to_owned(), template.to_owned(), status));
+        self.seen
+            .insert((method.to_owned(), template.to_owned(), status));
     }
 
     /// `Content-Encoding` comes only with stored bytes; all others always.
@@ -283,8 +284,12 @@ async fn published(described: &mut Described) {
         let stalls = Body::wrap_stream(first.chain(stream::pending()));
         described.expect(&daemon, asked().body(stalls), 408).await;
     }
-    described.expect(&daemon, ask("PUT", ONE, "m").body("data"), 200).await;
-    described.expect(&daemon, ask("PUT", ONE, "m").body("more"), 409).await;
+    described
+        .expect(&daemon, ask("PUT", ONE, "m").body("data"), 200)
+        .await;
+    described
+        .expect(&daemon, ask("PUT", ONE, "m").body("more"), 409)
+        .await;
 }
 
 async fn read(described: &mut Described) {
@@ -293,10 +298,14 @@ async fn read(described: &mut Described) {
     let daemon = daemon_with(bus_over(store).build(), DaemonConfig::default()).await;
     daemon.put("m", random_payload(200_000, 1)).await;
     for template in [ALL, ONE, PAYLOAD, MANIFEST] {
-        described.expect(&daemon, ask("GET", template, "m"), 200).await;
+        described
+            .expect(&daemon, ask("GET", template, "m"), 200)
+            .await;
     }
     described.expect(&daemon, ask("POST", ACK, "m"), 200).await;
-    described.expect(&daemon, ask("GET", ALL, "").query("?limit=0"), 400).await;
+    described
+        .expect(&daemon, ask("GET", ALL, "").query("?limit=0"), 400)
+        .await;
     let asked = || ask("GET", PAYLOAD, "m");
     let frames = asked().with(&[("bus-accept-frames", "zstd")]);
     described.expect(&daemon, frames, 200).await;
@@ -304,19 +313,29 @@ async fn read(described: &mut Described) {
     described.expect(&daemon, part, 206).await;
     let beyond = asked().with(&[("range", "bytes=200000-")]);
     described.expect(&daemon, beyond, 416).await;
-    described.expect(&daemon, asked().with(&[("if-none-match", "*")]), 304).await;
+    described
+        .expect(&daemon, asked().with(&[("if-none-match", "*")]), 304)
+        .await;
     let picky = asked().with(&[("accept-encoding", "identity;q=0")]);
     described.expect(&daemon, picky, 406).await;
     for (method, template) in reads() {
-        described.expect(&daemon, ask(method, template, "a%20b"), 400).await;
-        described.expect(&daemon, ask(method, template, "unknown"), 404).await;
+        described
+            .expect(&daemon, ask(method, template, "a%20b"), 400)
+            .await;
+        described
+            .expect(&daemon, ask(method, template, "unknown"), 404)
+            .await;
     }
     clock.advance(Duration::from_secs(3600 * 48));
     for (method, template) in [("GET", PAYLOAD), ("GET", MANIFEST), ("POST", ACK)] {
-        described.expect(&daemon, ask(method, template, "m"), 410).await;
+        described
+            .expect(&daemon, ask(method, template, "m"), 410)
+            .await;
     }
     described.expect(&daemon, ask("GET", ONE, "m"), 200).await;
-    described.expect(&daemon, ask("DELETE", ONE, "m"), 204).await;
+    described
+        .expect(&daemon, ask("DELETE", ONE, "m"), 204)
+        .await;
 }
 
 fn reads() -> [(&'static str, &'static str); 5] {
@@ -338,7 +357,9 @@ async fn failed(described: &mut Described) {
         let client = bus_over(Arc::new(failing(kind))).build();
         let daemon = daemon_with(client, DaemonConfig::default()).await;
         for (method, path) in described.operations(Some(status)) {
-            described.expect(&daemon, ask(&method, &path, "m"), status).await;
+            described
+                .expect(&daemon, ask(&method, &path, "m"), status)
+                .await;
         }
     }
 }

@@ -83,7 +83,10 @@ async fn a_daemon_without_its_store_is_alive_and_not_ready() {
     let page = daemon.get("/").send().await.unwrap();
     assert_eq!(page.status(), 200);
     let page = page.text().await.unwrap();
-    assert!(page.contains("out of reach") && !page.contains("sk-secret"), "{page}");
+    assert!(
+        page.contains("out of reach") && !page.contains("sk-secret"),
+        "{page}"
+    );
 }
 
 #[rstest]
@@ -113,7 +116,11 @@ async fn a_store_that_is_full_keeps_nothing_and_goes_on() {
     let store = Arc::new(MemoryStore::with_capacity(300_000));
     let daemon = daemon_with(bus_over(store).build(), DaemonConfig::default()).await;
     let request = daemon.request("PUT", "/v1/messages/large");
-    let answer = request.body(random_payload(1_000_000, 1)).send().await.unwrap();
+    let answer = request
+        .body(random_payload(1_000_000, 1))
+        .send()
+        .await
+        .unwrap();
     expect_problem(answer, 507, "STORE_FULL").await;
     daemon.put("small", random_payload(100_000, 2)).await;
 }
@@ -155,7 +162,14 @@ async fn what_has_expired_is_410_and_its_id_may_be_used_again() {
         let answer = daemon.request(method, path).send().await.unwrap();
         expect_problem(answer, 410, "EXPIRED").await;
     }
-    let shown: Value = daemon.get("/v1/messages/m").send().await.unwrap().json().await.unwrap();
+    let shown: Value = daemon
+        .get("/v1/messages/m")
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(shown["status"], "expired");
     assert_eq!(put().await.unwrap().status(), 201);
 }
@@ -195,7 +209,11 @@ async fn damage_at_the_beginning_is_an_answer() {
     flip(folder.path(), 100);
     let answer = daemon.get("/v1/messages/m/payload").send().await.unwrap();
     expect_problem(answer, 500, "DAMAGED").await;
-    let other = daemon.get("/v1/messages/other/payload").send().await.unwrap();
+    let other = daemon
+        .get("/v1/messages/other/payload")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(other.text().await.unwrap(), "whole");
 }
 
@@ -226,7 +244,10 @@ async fn damage_at_the_end_breaks_the_transfer_off(#[case] headers: &[(&str, &st
     };
     assert!(broken, "a clean end after {read} bytes");
     assert!(read < 490_000, "{read} bytes came, the damaged ones too");
-    assert_eq!(daemon.metric("bus_http_transfers_aborted_total").await, Some(1.0));
+    assert_eq!(
+        daemon.metric("bus_http_transfers_aborted_total").await,
+        Some(1.0)
+    );
 }
 
 #[tokio::test]
@@ -237,6 +258,10 @@ async fn a_range_that_does_not_touch_the_damage_is_served() {
     daemon.put("m", payload.clone()).await;
     flip(folder.path(), 480_000);
     let request = daemon.get("/v1/messages/m/payload");
-    let answer = request.header("range", "bytes=70000-130000").send().await.unwrap();
+    let answer = request
+        .header("range", "bytes=70000-130000")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.bytes().await.unwrap(), payload[70_000..=130_000]);
 }

@@ -11,7 +11,14 @@ async fn a_daemon_that_works_says_so() {
     let daemon = daemon().await;
     let health = daemon.get("/healthz").send().await.unwrap();
     assert_eq!(health.text().await.unwrap(), "ok");
-    let ready: Value = daemon.get("/readyz").send().await.unwrap().json().await.unwrap();
+    let ready: Value = daemon
+        .get("/readyz")
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(ready["status"], "ready");
 }
 
@@ -37,8 +44,14 @@ async fn metrics_count_requests_bytes_and_store_time() {
             "bus_http_requests_total{route=\"other\",method=\"GET\",status=\"404\"}".into(),
             1.0,
         ),
-        ("bus_http_payload_bytes_total{direction=\"in\"}".into(), 100_000.0),
-        ("bus_http_payload_bytes_total{direction=\"out\"}".into(), 100_000.0),
+        (
+            "bus_http_payload_bytes_total{direction=\"in\"}".into(),
+            100_000.0,
+        ),
+        (
+            "bus_http_payload_bytes_total{direction=\"out\"}".into(),
+            100_000.0,
+        ),
         ("bus_store_seconds_count{op=\"publish\"}".into(), 1.0),
         ("bus_store_seconds_count{op=\"open\"}".into(), 1.0),
         ("bus_http_transfers_aborted_total".into(), 0.0),
@@ -54,7 +67,10 @@ async fn metrics_are_in_the_form_that_prometheus_reads() {
     let daemon = daemon().await;
     let answer = daemon.get("/metrics").send().await.unwrap();
     let kind = header(&answer, "content-type").to_owned();
-    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    assert!(
+        kind.starts_with("application/openmetrics-text; version=1.0.0"),
+        "{kind}"
+    );
     let text = answer.text().await.unwrap();
     assert!(text.ends_with("# EOF\n"), "{text}");
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -65,14 +81,25 @@ async fn metrics_are_in_the_form_that_prometheus_reads() {
 #[tokio::test]
 async fn a_browser_gets_a_page_without_scripts() {
     let daemon = daemon().await;
-    let answer = daemon.get("/").header("accept", "text/html").send().await.unwrap();
+    let answer = daemon
+        .get("/")
+        .header("accept", "text/html")
+        .send()
+        .await
+        .unwrap();
     assert!(header(&answer, "content-type").starts_with("text/html"));
     let policy = header(&answer, "content-security-policy").to_owned();
     assert!(policy.starts_with("default-src 'none'"), "{policy}");
     assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(!policy.contains("script-src"), "{policy}");
     let page = answer.text().await.unwrap();
-    for word in ["sessions", "up for", env!("CARGO_PKG_VERSION"), "Store", "Tools"] {
+    for word in [
+        "sessions",
+        "up for",
+        env!("CARGO_PKG_VERSION"),
+        "Store",
+        "Tools",
+    ] {
         assert!(page.contains(word), "{word} is not on the page");
     }
     assert!(!page.contains("<script"), "{page}");
@@ -86,7 +113,12 @@ async fn the_page_shows_no_token() {
     };
     let daemon = daemon_with(bus().build(), config).await;
     for path in ["/", "/metrics", "/openapi.json", "/readyz"] {
-        let answer = daemon.get(path).bearer_auth("hunter2hunter2").send().await.unwrap();
+        let answer = daemon
+            .get(path)
+            .bearer_auth("hunter2hunter2")
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 200);
         assert!(!answer.text().await.unwrap().contains("hunter2"), "{path}");
     }
@@ -95,9 +127,19 @@ async fn the_page_shows_no_token() {
 #[tokio::test]
 async fn a_request_id_comes_back_and_one_is_made_where_none_came() {
     let daemon = daemon().await;
-    let answer = daemon.get("/healthz").header("x-request-id", "abc-1").send().await.unwrap();
+    let answer = daemon
+        .get("/healthz")
+        .header("x-request-id", "abc-1")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(header(&answer, "x-request-id"), "abc-1");
-    let answer = daemon.get("/healthz").header("x-request-id", "a b").send().await.unwrap();
+    let answer = daemon
+        .get("/healthz")
+        .header("x-request-id", "a b")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(header(&answer, "x-request-id").len(), 32);
 }
 
@@ -106,7 +148,11 @@ async fn an_unknown_path_and_an_unknown_method_say_what_to_do() {
     let daemon = daemon().await;
     let nowhere = daemon.get("/v2/<script>").send().await.unwrap();
     expect_problem(nowhere, 404, "NO_SUCH_PATH").await;
-    let patch = daemon.request("PATCH", "/v1/messages/m").send().await.unwrap();
+    let patch = daemon
+        .request("PATCH", "/v1/messages/m")
+        .send()
+        .await
+        .unwrap();
     let allow = header(&patch, "allow").to_owned();
     for method in ["GET", "HEAD", "PUT", "DELETE"] {
         assert!(allow.contains(method), "{allow}");

@@ -8,7 +8,11 @@ use serde_json::Value;
 use crate::support::{TestDaemon, daemon, expect_problem};
 
 async fn list(daemon: &TestDaemon, query: &str) -> Value {
-    let answer = daemon.get(&format!("/v1/messages?{query}")).send().await.unwrap();
+    let answer = daemon
+        .get(&format!("/v1/messages?{query}"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 200, "{query}");
     answer.json().await.unwrap()
 }
@@ -80,7 +84,10 @@ async fn filters_narrow_a_listing() {
         ("status=all", vec!["c", "b", "a"]),
         ("from=2020-01-01T00:00:00Z", vec!["c", "b", "a"]),
         ("before=2020-01-01T00:00:00Z", vec![]),
-        ("from=2020-01-01T01:00:00%2B01:00&limit=1000", vec!["c", "b", "a"]),
+        (
+            "from=2020-01-01T01:00:00%2B01:00&limit=1000",
+            vec!["c", "b", "a"],
+        ),
     ] {
         let mut got = ids(&list(&daemon, query).await);
         // Several in one millisecond are ordered by their random ids.
@@ -106,7 +113,11 @@ async fn filters_narrow_a_listing() {
 #[tokio::test]
 async fn what_is_not_a_query_is_refused(#[case] query: &str) {
     let daemon = daemon().await;
-    let answer = daemon.get(&format!("/v1/messages?{query}")).send().await.unwrap();
+    let answer = daemon
+        .get(&format!("/v1/messages?{query}"))
+        .send()
+        .await
+        .unwrap();
     let detail = expect_problem(answer, 400, "BAD_QUERY").await;
     let name = query.split('=').next().unwrap();
     assert!(detail.contains(name), "{detail} does not name {name}");

@@ -75,7 +75,14 @@ async fn the_form_that_a_client_gets(
 /// The payload, decoded frame by frame as the manifest cuts them.
 async fn decoded(daemon: &TestDaemon, txn: &str, stored: &Bytes) -> Bytes {
     let path = format!("/v1/messages/{txn}/manifest");
-    let bytes = daemon.get(&path).send().await.unwrap().bytes().await.unwrap();
+    let bytes = daemon
+        .get(&path)
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
     let manifest = Manifest::from_bytes(&bytes).unwrap();
     let mut rest = stored.clone();
     let frames: Vec<Bytes> = manifest
@@ -116,8 +123,14 @@ async fn a_stored_page_cannot_run_on_the_daemons_origin() {
     assert_eq!(disposition, "attachment; filename=\"page\"");
     assert!(header(&answer, "content-security-policy").contains("sandbox"));
     assert_eq!(header(&answer, "cache-control"), "private, no-store");
-    assert_eq!(header(&answer, "cross-origin-resource-policy"), "same-origin");
-    assert_eq!(header(&answer, "vary"), "Accept-Encoding, Bus-Accept-Frames");
+    assert_eq!(
+        header(&answer, "cross-origin-resource-policy"),
+        "same-origin"
+    );
+    assert_eq!(
+        header(&answer, "vary"),
+        "Accept-Encoding, Bus-Accept-Frames"
+    );
     assert_eq!(answer.text().await.unwrap(), page);
 }
 
@@ -181,7 +194,10 @@ async fn the_manifest_is_the_one_that_the_record_names() {
     let daemon = daemon().await;
     let record = daemon.put("m", json_payload(SEVERAL, 5)).await;
     let answer = daemon.get("/v1/messages/m/manifest").send().await.unwrap();
-    assert_eq!(header(&answer, "content-type"), "application/vnd.bus.manifest");
+    assert_eq!(
+        header(&answer, "content-type"),
+        "application/vnd.bus.manifest"
+    );
     let bytes = answer.bytes().await.unwrap();
     assert_eq!(record["manifest_sha256"], Digest::of(&bytes).to_string());
     let manifest = Manifest::from_bytes(&bytes).unwrap();
@@ -197,7 +213,14 @@ async fn an_acknowledgement_keeps_its_first_time() {
     let first: Value = ack().await.unwrap().json().await.unwrap();
     let second: Value = ack().await.unwrap().json().await.unwrap();
     assert_eq!(first, second);
-    let record: Value = daemon.get("/v1/messages/m").send().await.unwrap().json().await.unwrap();
+    let record: Value = daemon
+        .get("/v1/messages/m")
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(record["acknowledged_at"], first["acknowledged_at"]);
 }
 

@@ -44,9 +44,20 @@ async fn a_post_mints_an_id_and_says_where_the_record_is() {
     assert_eq!(record["content_type"], "application/json");
     assert_eq!(record["payload_size_bytes"], 300_000);
     assert_eq!(record["checksum"], Digest::of(&payload).to_string());
-    let shown: Value = daemon.get(&place).send().await.unwrap().json().await.unwrap();
+    let shown: Value = daemon
+        .get(&place)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(shown["id"], record["id"]);
-    let back = daemon.get(&format!("{place}/payload")).send().await.unwrap();
+    let back = daemon
+        .get(&format!("{place}/payload"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(back.bytes().await.unwrap(), payload);
 }
 
@@ -63,7 +74,11 @@ async fn a_payload_of_any_size_comes_back(#[case] bytes: usize) {
     let payload = random_payload(bytes, 7);
     let record = daemon.put("size", payload.clone()).await;
     assert_eq!(record["payload_size_bytes"], bytes);
-    let back = daemon.get("/v1/messages/size/payload").send().await.unwrap();
+    let back = daemon
+        .get("/v1/messages/size/payload")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(header(&back, "content-length"), bytes.to_string());
     assert_eq!(back.bytes().await.unwrap(), payload);
 }
@@ -87,7 +102,11 @@ async fn the_same_bytes_again_succeed_and_other_bytes_conflict() {
     assert_eq!(again.json::<Value>().await.unwrap()["id"], first["id"]);
     let detail = expect_problem(put("other bytes").await.unwrap(), 409, "CONFLICT").await;
     assert!(detail.contains("once"), "{detail}");
-    let kept = daemon.get("/v1/messages/once/payload").send().await.unwrap();
+    let kept = daemon
+        .get("/v1/messages/once/payload")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(kept.text().await.unwrap(), "the bytes");
 }
 
@@ -104,7 +123,10 @@ async fn a_digest_that_fits_is_taken_and_one_that_does_not_keeps_nothing() {
         };
         let wrong = put(Digest::of(b"something else")).await.unwrap();
         let detail = expect_problem(wrong, 400, "DIGEST_MISMATCH").await;
-        assert!(detail.contains(&Digest::of(&payload).to_string()), "{detail}");
+        assert!(
+            detail.contains(&Digest::of(&payload).to_string()),
+            "{detail}"
+        );
         let nothing = daemon.get(&format!("{path}/payload")).send().await.unwrap();
         assert_eq!(nothing.status(), 404);
         assert_eq!(put(Digest::of(&payload)).await.unwrap().status(), 201);
@@ -119,7 +141,10 @@ async fn a_length_above_the_maximum_is_refused_with_the_limit() {
         request.body(random_payload(bytes, 1)).send()
     };
     let detail = expect_problem(put(100_001).await.unwrap(), 413, "TOO_LARGE").await;
-    assert!(detail.contains("100001") && detail.contains("100000"), "{detail}");
+    assert!(
+        detail.contains("100001") && detail.contains("100000"),
+        "{detail}"
+    );
     assert_eq!(put(100_000).await.unwrap().status(), 201);
 }
 
@@ -128,9 +153,18 @@ async fn a_chunked_body_is_cut_at_the_maximum() {
     let daemon = daemon_with(capped(100_000), DaemonConfig::default()).await;
     let parts = (0..40_u8).map(|n| Ok::<_, std::io::Error>(Bytes::from(vec![n; 10_000])));
     let body = reqwest::Body::wrap_stream(stream::iter(parts));
-    let answer = daemon.request("PUT", "/v1/messages/grows").body(body).send().await.unwrap();
+    let answer = daemon
+        .request("PUT", "/v1/messages/grows")
+        .body(body)
+        .send()
+        .await
+        .unwrap();
     expect_problem(answer, 413, "TOO_LARGE").await;
-    let nothing = daemon.get("/v1/messages/grows/payload").send().await.unwrap();
+    let nothing = daemon
+        .get("/v1/messages/grows/payload")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(nothing.status(), 404);
 }
 
@@ -153,7 +187,12 @@ async fn a_header_that_is_not_legal_is_named(
 ) {
     let daemon = daemon().await;
     let request = daemon.request("PUT", "/v1/messages/never");
-    let answer = request.header(name, value).body("data").send().await.unwrap();
+    let answer = request
+        .header(name, value)
+        .body("data")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), status);
     let problem: Value = answer.json().await.unwrap();
     let detail = problem["detail"].as_str().unwrap().to_lowercase();
@@ -174,7 +213,12 @@ async fn a_header_that_is_not_legal_is_named(
 #[tokio::test]
 async fn an_id_that_is_not_legal_is_refused(#[case] txn: &str, #[case] status: u16) {
     let daemon = daemon().await;
-    for (method, tail) in [("PUT", ""), ("GET", ""), ("DELETE", ""), ("GET", "/payload")] {
+    for (method, tail) in [
+        ("PUT", ""),
+        ("GET", ""),
+        ("DELETE", ""),
+        ("GET", "/payload"),
+    ] {
         let path = format!("/v1/messages/{txn}{tail}");
         let answer = daemon.request(method, &path).send().await.unwrap();
         assert_eq!(answer.status(), status, "{method} {path}");
@@ -192,8 +236,17 @@ async fn a_disabled_bus_reads_and_does_not_publish() {
     writing.put("kept", "data").await;
     let reader = crate::support::bus_over(store).enabled(false).build();
     let reading = daemon_with(reader, DaemonConfig::default()).await;
-    let answer = reading.request("PUT", "/v1/messages/new").body("x").send().await.unwrap();
+    let answer = reading
+        .request("PUT", "/v1/messages/new")
+        .body("x")
+        .send()
+        .await
+        .unwrap();
     expect_problem(answer, 403, "DISABLED").await;
-    let kept = reading.get("/v1/messages/kept/payload").send().await.unwrap();
+    let kept = reading
+        .get("/v1/messages/kept/payload")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(kept.text().await.unwrap(), "data");
 }

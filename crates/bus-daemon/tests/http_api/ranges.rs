@@ -36,7 +36,11 @@ async fn a_range_is_a_part(#[case] range: &str, #[case] part: std::ops::Range<us
     let (daemon, payload, etag) = stored().await;
     let request = daemon.get("/v1/messages/m/payload").header("range", range);
     let request = request.header("accept-encoding", "zstd, gzip");
-    let answer = request.header("bus-accept-frames", "zstd").send().await.unwrap();
+    let answer = request
+        .header("bus-accept-frames", "zstd")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 206);
     let shown = format!("bytes {}-{}/{SIZE}", part.start, part.end - 1);
     assert_eq!(header(&answer, "content-range"), shown);
@@ -85,7 +89,12 @@ async fn a_range_beyond_the_end_is_416(#[case] range: &str) {
 async fn of_an_empty_payload_every_range_is_beyond_the_end() {
     let daemon = daemon().await;
     daemon.put("empty", "").await;
-    let get = |range| daemon.get("/v1/messages/empty/payload").header("range", range).send();
+    let get = |range| {
+        daemon
+            .get("/v1/messages/empty/payload")
+            .header("range", range)
+            .send()
+    };
     let answer = get("bytes=0-").await.unwrap();
     assert_eq!(header(&answer, "content-range"), "bytes */0");
     assert_eq!(answer.status(), 416);
@@ -107,7 +116,11 @@ async fn if_range_lets_a_range_through_only_with_the_current_tag() {
         let answer = request.header("if-range", condition).send().await.unwrap();
         assert_eq!(answer.status(), status, "If-Range: {condition}");
         let body = answer.bytes().await.unwrap();
-        let expected = if status == 206 { &payload[5..10] } else { &payload[..] };
+        let expected = if status == 206 {
+            &payload[5..10]
+        } else {
+            &payload[..]
+        };
         assert_eq!(body, expected);
     }
 }

@@ -140,8 +140,14 @@ async fn a_head_that_is_too_large_is_refused() {
 #[case("nonsense\n\n", 400)]
 #[case("GET  /healthz HTTP/1.1\nHost: HOST\n\n", 400)]
 #[case("PUT /v1/messages/m HTTP/1.1\nHost: HOST\nContent-Length: x\n\n", 400)]
-#[case("PUT /v1/messages/m HTTP/1.1\nHost: HOST\nContent-Length: 1\nContent-Length: 2\n\n", 400)]
-#[case("PUT /v1/messages/m HTTP/1.1\nHost: HOST\nTransfer-Encoding: gzip\n\n", 400)]
+#[case(
+    "PUT /v1/messages/m HTTP/1.1\nHost: HOST\nContent-Length: 1\nContent-Length: 2\n\n",
+    400
+)]
+#[case(
+    "PUT /v1/messages/m HTTP/1.1\nHost: HOST\nTransfer-Encoding: gzip\n\n",
+    400
+)]
 #[tokio::test]
 async fn what_is_not_http_is_refused(#[case] head: &str, #[case] status: u16) {
     let daemon = daemon().await;

@@ -85,7 +85,14 @@ impl TestDaemon {
 
     /// A line of `/metrics`, by what comes before its value.
     pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
-        let text = self.get("/metrics").send().await.unwrap().text().await.unwrap();
+        let text = self
+            .get("/metrics")
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         let line = text.lines().find(|line| {
             line.strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with(' '))
