@@ -32,6 +32,11 @@ pub fn cases() -> Vec<Case> {
 macro_rules! conformance_suite {
     ($harness:path) => {
         $crate::__conformance_cases!(__conformance_tests, $harness);
+
+        #[test]
+        fn random_operations_agree_with_the_reference() {
+            $crate::conformance::model::check($harness);
+        }
     };
 }
 

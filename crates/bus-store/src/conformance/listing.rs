@@ -5,8 +5,8 @@ use bus_model::{MessageStatus, Principal, ProviderName, SessionId, ToolName};
 use super::{
     Harness,
     support::{
-        LEASE, TTL, begin_new, everything, key, message, other_process, publish, publish_as,
-        refused, ttl, walk,
+        LEASE, TTL, begin_new, everything, key, message, onward, other_process, publish,
+        publish_as, refused, ttl, walk,
     },
 };
 use crate::{Cursor, ListQuery, Store, StoreErrorKind};
@@ -179,7 +179,7 @@ pub async fn pages_together_hold_everything_once(h: &dyn Harness) {
             assert!(page.records.len() as u64 <= u64::from(limit));
             seen.extend(page.records.iter().map(|r| r.transaction_id.to_string()));
             match page.next {
-                Some(cursor) => query.after = Some(cursor),
+                Some(cursor) => query.after = Some(onward(query.after, cursor)),
                 None => break,
             }
         }

@@ -40,7 +40,7 @@
 
 mod harness;
 mod list;
-//pub mod model;
+pub mod model;
 mod support;
 
 pub mod expiry;

@@ -11,7 +11,7 @@ use futures::TryStreamExt as _;
 
 use super::Harness;
 use crate::{
-    Begin, DurableChunk, ListQuery, NewMessage, Plan, PutOutcome, Store, StoreError,
+    Begin, Cursor, DurableChunk, ListQuery, NewMessage, Plan, PutOutcome, Store, StoreError,
     StoreErrorKind, StoredChunk, Upload, UploadToken,
 };
 
@@ -256,10 +256,19 @@ pub(super) async fn walk(store: &dyn Store, query: &ListQuery) -> Vec<String> {
         let page = store.list(&query).await.expect("list");
         names.extend(page.records.iter().map(|r| r.transaction_id.to_string()));
         match page.next {
-            Some(cursor) => query.after = Some(cursor),
+            Some(cursor) => query.after = Some(onward(query.after, cursor)),
             None => return names,
         }
     }
+}
+
+/// The cursor `next` of a page that began at `after`; it has to lead on.
+pub(super) fn onward(after: Option<Cursor>, next: Cursor) -> Cursor {
+    assert!(
+        after.is_none_or(|after| next < after),
+        "a page that begins at {after:?} leads back to {next:?}"
+    );
+    next
 }
 
 /// All messages of the default principal, whatever their status.
