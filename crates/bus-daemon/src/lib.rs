@@ -18,6 +18,7 @@ mod http;
 mod listener;
 pub mod metrics;
 mod results;
+mod retention;
 pub mod server;
 pub mod state;
 pub mod token;

@@ -11,6 +11,7 @@ use crate::{
     error::DaemonError,
     http,
     listener::StallListener,
+    retention,
     state::AppState,
     tools::{Echo, Generate, ReadFile, Registry, Tool, load_commands},
 };
@@ -107,6 +108,7 @@ impl RunningDaemon {
         let router = http::router(Arc::clone(&state));
         let serving = http::connection::serve(listener, router, Arc::clone(&state));
         let server = tokio::spawn(serving);
+        state.tasks.spawn(retention::run(Arc::clone(&state)));
         tracing::info!(address = %state.local_addr(), tools = state.tools.len(), "listening");
         Self { state, server }
     }

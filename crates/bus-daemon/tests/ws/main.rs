@@ -1,0 +1,12 @@
+//! The WebSocket side of the daemon over real sockets, as a client sees it.
+
+mod calls;
+mod command_tools;
+mod delivery;
+mod duplicates;
+mod limits;
+mod read_file;
+mod sessions;
+mod shutdown;
+mod support;
+mod unmodified_clients;
