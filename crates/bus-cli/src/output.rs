@@ -67,7 +67,7 @@ impl Output {
     /// Reports how the program failed.
     pub(crate) fn error(self, error: &anyhow::Error) -> Exit {
         let exit = exit_of(error);
-        let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+        let causes = causes_of(error.chain());
         let mut err = anstream::stderr();
         // Nobody reads stderr: the exit code still tells.
         let _ = if self.json {
@@ -91,15 +91,21 @@ impl Output {
 }
 
 /// Shows an error with everything that caused it, on one line.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| {
+        (*error).source()
+    });
+    let mut texts = vec![error.to_string()];
+    texts.extend(causes_of(chain));
+    texts.join(": ")
+}
+
+/// What caused the first error of a chain; a cause that only says the same again is left out.
+fn causes_of<'a>(chain: impl Iterator<Item = &'a (dyn Error + 'static)>) -> Vec<String> {
+    let mut texts: Vec<String> = chain.map(ToString::to_string).collect();
+    texts.dedup_by(|cause, error| error.contains(cause.as_str()));
+    texts.drain(..texts.len().min(1));
+    texts
 }
 
 /// Payload bytes to stdout, off the reactor and without line buffering.
@@ -118,5 +124,20 @@ impl RawStdout {
     pub(crate) async fn write(&self, bytes: Bytes) -> io::Result<()> {
         let file = Arc::clone(&self.0);
         tokio::task::spawn_blocking(move || (&*file).write_all(&bytes)).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_that_says_the_same_again_is_left_out() {
+        let same: anyhow::Result<()> = Err(anyhow::anyhow!("no message x")).context("no message x");
+        assert!(causes_of(same.unwrap_err().chain()).is_empty());
+        let other: anyhow::Result<()> = Err(anyhow::anyhow!("disk full")).context("cannot write");
+        assert_eq!(causes_of(other.unwrap_err().chain()), ["disk full"]);
     }
 }

@@ -48,7 +48,7 @@ fn config(context: &Context, flags: &ServeFlags) -> anyhow::Result<DaemonConfig>
     if let Some(bytes) = context.parsed::<usize>("WS_MAX_MSG_BYTES", sizes)? {
         if bytes < 1024 {
             return Err(Failure::usage(format!(
-                "WS_MAX_MSG_BYTES={bytes:?} is not allowed: {sizes}"
+                "WS_MAX_MSG_BYTES=\"{bytes}\" is not allowed: {sizes}"
             ))
             .into());
         }

@@ -1,0 +1,16 @@
+//! The `bus` program as its users meet it: the real program, a private folder, a clean
+//! environment.
+
+mod bad_inputs;
+mod broken_stores;
+mod calls;
+mod demo;
+mod interrupts;
+mod over_http;
+mod round_trips;
+mod settings;
+mod sharing;
+#[path = "../support/mod.rs"]
+mod support;
+mod usage;
+mod verbs;

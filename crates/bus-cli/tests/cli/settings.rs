@@ -1,0 +1,112 @@
+//! Settings from the environment and `.env`.
+
+use rstest::rstest;
+
+use crate::support::{Place, finish};
+
+#[rstest]
+#[case("MESSAGE_BUS_COMPRESSION", "brotli", "gzip, zstd or none")]
+#[case("MESSAGE_BUS_MAX_PAYLOAD_MB", "lots", "a whole number")]
+#[case("MESSAGE_BUS_TTL_HOURS", "-1", "hours")]
+#[case("MESSAGE_BUS_ENABLED", "maybe", "true or false")]
+#[case("BUS_THRESHOLD_BYTES", "0", "from 1")]
+#[case("BUS_LEASE_SECS", "1e3", "a whole number")]
+#[case("BUS_LOG_FORMAT", "xml", "text or json")]
+fn a_bad_setting_names_the_variable_the_value_and_what_is_allowed(
+    #[case] name: &str,
+    #[case] value: &str,
+    #[case] allowed: &str,
+) {
+    let place = Place::new();
+    let ran = finish(place.bus(["ls"]).env(name, value));
+    ran.fails(2, &format!("{name}={value:?}")).fails(2, allowed);
+}
+
+#[rstest]
+#[case("BUS_LISTEN", "8079", "an address and a port")]
+#[case("BUS_PURGE_SECS", "often", "a whole number of seconds")]
+#[case("WS_MAX_MSG_BYTES", "12", "from 1024 up")]
+fn a_bad_setting_of_the_daemon_is_told_before_it_listens(
+    #[case] name: &str,
+    #[case] value: &str,
+    #[case] allowed: &str,
+) {
+    let place = Place::new();
+    let ran = finish(place.bus(["serve"]).env(name, value));
+    ran.fails(2, &format!("{name}={value:?}")).fails(2, allowed);
+}
+
+#[test]
+fn a_file_of_settings_is_read_and_the_environment_wins() {
+    let place = Place::new();
+    place.file(".env", "MESSAGE_BUS_COMPRESSION=gzip\n");
+    place.put(b"x");
+    assert_eq!(place.records()[0]["compression_type"], "gzip");
+    finish(
+        place
+            .bus(["put", ".env", "--txn", "t"])
+            .env("MESSAGE_BUS_COMPRESSION", "none"),
+    )
+    .ok();
+    assert_eq!(
+        place.run(["show", "t", "--json"]).ok().json()["compression_type"],
+        "none"
+    );
+}
+
+#[test]
+fn a_flag_wins_over_everything() {
+    let place = Place::new();
+    place.file(".env", "MESSAGE_BUS_COMPRESSION=gzip\n");
+    let record = place
+        .run(["put", ".env", "--compression", "none", "--json"])
+        .ok()
+        .json();
+    assert_eq!(record["compression_type"], "none");
+    place
+        .run(["put", ".env", "--store", "embedded:elsewhere"])
+        .ok();
+    assert!(place.path().join("elsewhere").is_dir());
+    assert_eq!(place.records().len(), 1);
+}
+
+#[test]
+fn a_broken_file_of_settings_is_told_without_its_content() {
+    let place = Place::new();
+    place.file(".env", "# fine\nhunter2\n");
+    let ran = place.run(["ls"]).fails(2, "line 2 of .env");
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.shown());
+}
+
+#[test]
+fn the_verbs_work_while_the_bus_is_disabled() {
+    let place = Place::new();
+    let disabled = |args: &[&str]| finish(place.bus(args).env("MESSAGE_BUS_ENABLED", "false"));
+    let file = place.file("f", "x");
+    let id = disabled(&["put", &file]).ok().line();
+    assert_eq!(disabled(&["get", &id]).ok().stdout, b"x");
+}
+
+#[test]
+fn without_a_home_there_is_a_clear_error() {
+    let place = Place::new();
+    let mut bus = place.bus(["ls"]);
+    bus.env_remove("HOME").env_remove("BUS_STORE_DIR");
+    finish(&mut bus).fails(2, "BUS_STORE_DIR");
+}
+
+#[test]
+fn half_of_supabase_is_told_by_name() {
+    let place = Place::new();
+    let mut bus = place.bus(["ls"]);
+    bus.env("MESSAGE_BUS_ENABLED", "true")
+        .env("SUPABASE_URL", "https://x.example");
+    finish(&mut bus).fails(2, "SUPABASE_KEY");
+}
+
+#[test]
+fn colours_are_off_where_nobody_sees_them() {
+    let place = Place::new();
+    let ran = place.run(["get", "unknown"]);
+    assert!(!ran.stderr.contains('\u{1b}'), "{}", ran.shown());
+}
