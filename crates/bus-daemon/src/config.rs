@@ -105,8 +105,14 @@ pub struct Limits {
     pub body_idle: Duration,
     /// Largest head of an HTTP request in bytes (32 KiB); a larger one is answered with 431.
     pub max_header_bytes: usize,
-    /// Connections at a time (1,024); further ones wait to be accepted.
+    /// HTTP connections at a time (1,024); further ones wait to be accepted. One that became a
+    /// WebSocket no longer counts.
     pub max_connections: usize,
+    /// Payloads on their way over HTTP at a time, in and out (64). Each costs a few chunks of
+    /// memory, so this bounds what all of them together cost.
+    pub transfers: usize,
+    /// How long a further one waits for its turn before it gets a 503 (30 s).
+    pub transfer_wait: Duration,
     /// How long calls in flight may go on once the daemon shuts down (10 s).
     pub shutdown_grace: Duration,
 }
@@ -131,6 +137,8 @@ impl Default for Limits {
             body_idle: Duration::from_secs(30),
             max_header_bytes: 32 << 10,
             max_connections: 1024,
+            transfers: 64,
+            transfer_wait: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(10),
         }
     }

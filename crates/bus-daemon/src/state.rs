@@ -11,7 +11,10 @@ use std::{
 
 use bus_client::MessageBusClient;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -45,6 +48,7 @@ pub struct AppState {
     pub(crate) results: Mutex<Results>,
     local_addr: SocketAddr,
     capacity: Arc<Semaphore>,
+    transfers: Arc<Semaphore>,
     sessions: AtomicUsize,
     started: Instant,
 }
@@ -61,6 +65,7 @@ impl AppState {
         Arc::new(Self {
             token: TokenGuard::new(config.token.clone()),
             capacity: Arc::new(Semaphore::new(config.limits.calls_total)),
+            transfers: Arc::new(Semaphore::new(config.limits.transfers)),
             results: Mutex::new(Results::new(Bounds {
                 age: config.limits.results_kept,
                 bytes: config.limits.results_bytes,
@@ -115,6 +120,15 @@ impl AppState {
     /// A place among the calls of all sessions; `None` where all are taken.
     pub(crate) fn try_start_call(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.capacity).try_acquire_owned().ok()
+    }
+
+    /// A place among the payloads on their way over HTTP; `None` where none became free in time.
+    pub(crate) async fn start_transfer(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.transfers).acquire_owned();
+        timeout(self.config.limits.transfer_wait, place)
+            .await
+            .ok()?
+            .ok()
     }
 
     /// Counts a session for as long as the answer lives.

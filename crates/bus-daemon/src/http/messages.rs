@@ -65,6 +65,10 @@ async fn publish(
     let mut message = headers::message(&parts.headers)?;
     message.transaction_id = Some(txn);
     refuse_too_large(state, body.declared())?;
+    let _place = state
+        .start_transfer()
+        .await
+        .ok_or_else(Problem::over_capacity)?;
     let declared = body.declared();
     let source = Source::reader(StreamReader::new(body), declared);
     let published = state

@@ -17,7 +17,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bus_client::{ClientError, Fetched, PayloadStream};
+use bus_client::{Fetched, PayloadStream};
 use bus_model::Digest;
 use futures::{StreamExt as _, stream};
 
@@ -67,7 +67,7 @@ pub(super) async fn get(
     };
     let body = match method {
         Method::HEAD => Body::empty(),
-        _ => send(&state, &txn.to_string(), stream).await?,
+        _ => send(&state, txn.as_str(), stream).await?,
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -160,8 +160,9 @@ impl Representation {
     /// the stored form.
     fn wanted(&self, method: &Method, headers: &HeaderMap) -> Wanted {
         let condition = list(headers, "if-range");
-        let field = headers.get(header::RANGE).and_then(|v| v.to_str().ok());
-        match field {
+        // Several fields are several ranges once they are joined: those get the whole.
+        let field = list(headers, "range");
+        match field.as_deref() {
             Some(field)
                 if method == Method::GET
                     && self.form == Form::Decoded
@@ -237,11 +238,11 @@ impl Representation {
 /// The body of an answer. It fails before the answer begins where the first bytes already fail,
 /// and breaks the connection off where a later check does. The stream keeps its last bytes back
 /// until the whole is verified, so an answer that is complete is the payload.
-async fn send(
-    state: &Arc<AppState>,
-    txn: &str,
-    stream: PayloadStream,
-) -> Result<Body, ClientError> {
+async fn send(state: &Arc<AppState>, txn: &str, stream: PayloadStream) -> Result<Body, Problem> {
+    let place = state
+        .start_transfer()
+        .await
+        .ok_or_else(Problem::over_capacity)?;
     let mut verified = stream.fuse();
     let first = match state.metrics.timed("read", verified.next()).await {
         Some(first) => Some(first?),
@@ -252,6 +253,8 @@ async fn send(
         .chain(verified)
         .map(move |item| match item {
             Ok(bytes) => {
+                // Held until the body is dropped.
+                let _ = &place;
                 state.metrics.http_payload("out", bytes.len() as u64);
                 Ok(bytes)
             }

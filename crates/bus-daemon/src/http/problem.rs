@@ -66,6 +66,17 @@ impl Problem {
         )
     }
 
+    /// Too many payloads are on their way already.
+    pub(crate) fn over_capacity() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "OVER_CAPACITY",
+            "too many payloads are on their way over HTTP",
+            "wait for Retry-After seconds and send the same request again",
+        )
+        .with_retry_after(DEFAULT_RETRY)
+    }
+
     /// The same, with another header.
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));

@@ -37,6 +37,9 @@ pub(super) struct UploadBody {
     waits_for_continue: bool,
     idle: Duration,
     deadline: Pin<Box<Sleep>>,
+    /// Whether the deadline runs. It does only while somebody waits for the client: a store that
+    /// takes its time is not the client's fault.
+    waiting: bool,
 }
 
 impl UploadBody {
@@ -48,6 +51,7 @@ impl UploadBody {
             waits_for_continue: headers.contains_key(header::EXPECT),
             idle,
             deadline: Box::pin(sleep(idle)),
+            waiting: false,
         }
     }
 
@@ -68,12 +72,16 @@ impl Stream for UploadBody {
         this.waits_for_continue = false;
         let answer = match body.poll_next_unpin(cx) {
             Poll::Ready(Some(Ok(bytes))) => {
-                this.deadline.as_mut().reset(Instant::now() + this.idle);
+                this.waiting = false;
                 return Poll::Ready(Some(Ok(bytes)));
             }
             Poll::Ready(Some(Err(error))) => Some(Err(io::Error::other(error))),
             Poll::Ready(None) => None,
             Poll::Pending => {
+                if !this.waiting {
+                    this.waiting = true;
+                    this.deadline.as_mut().reset(Instant::now() + this.idle);
+                }
                 if this.deadline.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
@@ -137,6 +145,18 @@ mod tests {
         });
         let read: Vec<Bytes> = upload(parts).try_collect().await.unwrap();
         assert_eq!(read.len(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_store_is_not_the_clients_fault() {
+        let parts = stream::iter(0..3).then(|_| async {
+            sleep(IDLE / 2).await;
+            Ok(Bytes::from("x"))
+        });
+        let mut body = upload(parts);
+        while body.try_next().await.unwrap().is_some() {
+            sleep(IDLE * 2).await;
+        }
     }
 
     #[tokio::test]

@@ -4,8 +4,12 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use bus_client::{ClientBuilder, MessageBusClient, settings::StoreSpec};
 use bus_daemon::DaemonConfig;
-use bus_store::{ManualClock, MemoryStore, MockStore, StoreError, StoreErrorKind};
-use bus_testkit::random_payload;
+use bus_model::{Attributes, CompressionType, MessageKey, Principal};
+use bus_store::{
+    Begin, ManualClock, MemoryStore, MockStore, NewMessage, Plan, Store as _, StoreError,
+    StoreErrorKind,
+};
+use bus_testkit::{Tmpfs, random_payload};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -172,6 +176,71 @@ async fn what_has_expired_is_410_and_its_id_may_be_used_again() {
         .unwrap();
     assert_eq!(shown["status"], "expired");
     assert_eq!(put().await.unwrap().status(), 201);
+}
+
+#[tokio::test]
+async fn what_is_not_whole_has_a_record_and_no_payload() {
+    let store = Arc::new(MemoryStore::new());
+    let client = bus_over(store.clone()).build();
+    let daemon = daemon_with(client, DaemonConfig::default()).await;
+    let session = "s".parse().unwrap();
+    let new = NewMessage {
+        key: MessageKey::new(Principal::default(), "m".parse().unwrap()),
+        attributes: Attributes::new(session, "t".parse().unwrap()),
+        plan: Plan {
+            encoding: CompressionType::None,
+            chunk_size: 1024,
+            expected_digest: None,
+            expected_size: None,
+            lease: Duration::from_secs(60),
+        },
+    };
+    let Begin::New(upload) = store.begin(&new).await.unwrap() else {
+        panic!("the key is free");
+    };
+    expect_not_whole(&daemon, "pending").await;
+    store.abort(&upload.token, "gave up").await.unwrap();
+    let record = expect_not_whole(&daemon, "error").await;
+    assert_eq!(record["error_message"], "gave up");
+    daemon.put("m", "whole").await;
+}
+
+async fn expect_not_whole(daemon: &TestDaemon, status: &str) -> Value {
+    for path in ["/v1/messages/m/payload", "/v1/messages/m/manifest"] {
+        let answer = daemon.get(path).send().await.unwrap();
+        expect_problem(answer, 404, "NOT_COMPLETE").await;
+    }
+    let answer = daemon.get("/v1/messages/m").send().await.unwrap();
+    let record: Value = answer.json().await.unwrap();
+    assert_eq!(record["status"], status);
+    record
+}
+
+#[tokio::test]
+async fn a_full_disk_is_507_and_leaves_the_daemon_working() {
+    let disk = Tmpfs::mount(3 << 20).unwrap();
+    let daemon = daemon_with(embedded(disk.path()).build(), DaemonConfig::default()).await;
+    daemon.put("before", random_payload(300_000, 1)).await;
+    let request = daemon.request("PUT", "/v1/messages/large");
+    let answer = request
+        .body(random_payload(8_000_000, 2))
+        .send()
+        .await
+        .unwrap();
+    expect_problem(answer, 507, "STORE_FULL").await;
+    let nothing = daemon
+        .get("/v1/messages/large/payload")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(nothing.status(), 404);
+    daemon.put("after", random_payload(300_000, 3)).await;
+    let kept = daemon
+        .get("/v1/messages/before/payload")
+        .send()
+        .await
+        .unwrap();
+    assert!(kept.bytes().await.unwrap() == random_payload(300_000, 1));
 }
 
 fn embedded(folder: &Path) -> ClientBuilder {

@@ -1,8 +1,14 @@
 //! The daemon's own state: health, metrics, the page of a browser, request ids, unknown paths.
 
-use bus_daemon::DaemonConfig;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bus_daemon::{
+    Daemon, DaemonConfig,
+    tools::{Tool, ToolContext, ToolError, ToolOutput, ToolSpec},
+};
 use bus_testkit::random_payload;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{bus, daemon, daemon_with, expect_problem, header};
 
@@ -105,6 +111,44 @@ async fn a_browser_gets_a_page_without_scripts() {
     assert!(!page.contains("<script"), "{page}");
 }
 
+struct Hostile(ToolSpec);
+
+#[async_trait]
+impl Tool for Hostile {
+    fn spec(&self) -> &ToolSpec {
+        &self.0
+    }
+
+    async fn call(&self, _context: ToolContext) -> Result<ToolOutput, ToolError> {
+        Ok(ToolOutput::Outputs(Vec::new()))
+    }
+}
+
+#[tokio::test]
+async fn what_a_tool_says_of_itself_is_no_markup() {
+    let markup = "<script>alert('x')</script>\"&";
+    let spec = ToolSpec::new(
+        "<b>bold".parse().unwrap(),
+        markup,
+        json!({"type": "object"}),
+    );
+    let running = Daemon::builder()
+        .config(DaemonConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            ..DaemonConfig::default()
+        })
+        .client(bus().build())
+        .tool(Arc::new(Hostile(spec)))
+        .bind()
+        .await
+        .unwrap();
+    let page = reqwest::get(format!("http://{}/", running.local_addr())).await;
+    let page = page.unwrap().text().await.unwrap();
+    assert!(page.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;&amp;"));
+    assert!(page.contains("&lt;b&gt;bold"));
+    assert!(!page.contains("<script") && !page.contains("<b>"), "{page}");
+}
+
 #[tokio::test]
 async fn the_page_shows_no_token() {
     let config = DaemonConfig {
@@ -167,7 +211,7 @@ async fn a_daemon_that_shuts_down_finishes_what_it_has_begun() {
     daemon.put("m", payload.clone()).await;
     let mut answer = daemon.get("/v1/messages/m/payload").send().await.unwrap();
     let first = answer.chunk().await.unwrap().unwrap();
-    let state = std::sync::Arc::clone(daemon.running.state());
+    let state = Arc::clone(daemon.running.state());
     let ending = daemon.running.shutdown(std::time::Duration::from_secs(30));
     let reading = async {
         state.shutdown.cancelled().await;

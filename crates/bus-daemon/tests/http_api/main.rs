@@ -1,4 +1,8 @@
 //! The HTTP API against a real daemon over real sockets.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail loudly, as tests do"
+)]
 
 mod support;
 

@@ -91,7 +91,7 @@ async fn decoded(daemon: &TestDaemon, txn: &str, stored: &Bytes) -> Bytes {
         .map(|entry| rest.split_to(usize::try_from(entry.stored_len).unwrap()))
         .collect();
     assert!(rest.is_empty());
-    decode_all(&manifest, frames).unwrap().into()
+    decode_all(&manifest, frames).unwrap()
 }
 
 #[rstest]

@@ -111,6 +111,45 @@ async fn the_same_bytes_again_succeed_and_other_bytes_conflict() {
 }
 
 #[tokio::test]
+async fn of_many_writers_of_the_same_bytes_one_is_the_first() {
+    let daemon = daemon().await;
+    let payload = random_payload(500_000, 9);
+    let puts = (0..8).map(|_| {
+        let request = daemon.request("PUT", "/v1/messages/race");
+        request.body(payload.clone()).send()
+    });
+    let mut statuses = Vec::new();
+    for answer in futures::future::join_all(puts).await {
+        statuses.push(answer.unwrap().status().as_u16());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 201]);
+}
+
+#[tokio::test]
+async fn of_two_writers_of_different_bytes_one_wins_whole() {
+    let daemon = daemon().await;
+    let payloads = [random_payload(500_000, 1), random_payload(500_000, 2)];
+    let puts = payloads.iter().map(|payload| {
+        let request = daemon.request("PUT", "/v1/messages/race");
+        request.body(payload.clone()).send()
+    });
+    let answers = futures::future::join_all(puts).await;
+    let won: Vec<bool> = answers
+        .iter()
+        .map(|answer| answer.as_ref().unwrap().status() == 201)
+        .collect();
+    assert_eq!(won.iter().filter(|won| **won).count(), 1, "{answers:?}");
+    let kept = daemon
+        .get("/v1/messages/race/payload")
+        .send()
+        .await
+        .unwrap();
+    let winner = won.iter().position(|won| *won).unwrap();
+    assert!(kept.bytes().await.unwrap() == payloads[winner]);
+}
+
+#[tokio::test]
 async fn a_digest_that_fits_is_taken_and_one_that_does_not_keeps_nothing() {
     let daemon = daemon().await;
     for (txn, bytes) in [("small", 1_000), ("large", 500_000)] {

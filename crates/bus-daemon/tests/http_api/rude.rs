@@ -7,7 +7,9 @@ use bus_model::ByteSize;
 use rstest::rstest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{TestDaemon, bus, daemon, daemon_with, read_all, status_of};
+use crate::support::{
+    TestDaemon, bus, daemon, daemon_with, expect_problem, header, read_all, status_of,
+};
 
 /// Larger than a chunk, so that an upload has really begun.
 const SENT: usize = 200_000;
@@ -114,6 +116,44 @@ async fn a_body_that_stands_still_is_given_up() {
     assert_eq!(status_of(&answer), 408, "{answer}");
     assert!(answer.contains("BODY_STALLED"), "{answer}");
     expect_nothing(&daemon, "slow").await;
+}
+
+#[tokio::test]
+async fn a_payload_too_many_waits_its_turn_and_is_told_to_come_back() {
+    let limits = Limits {
+        transfers: 1,
+        transfer_wait: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let config = DaemonConfig {
+        limits,
+        ..DaemonConfig::default()
+    };
+    let daemon = daemon_with(bus().build(), config).await;
+    daemon.put("before", "data").await;
+    let head = "PUT /v1/messages/slow HTTP/1.1\nHost: HOST\nContent-Length: 200001\n\
+                Connection: close\n\n";
+    let mut slow = daemon.connect(head, &[b'x'; SENT]).await;
+    // What has begun holds the only place; whether it has shows in the record.
+    while daemon
+        .get("/v1/messages/slow")
+        .send()
+        .await
+        .unwrap()
+        .status()
+        != 200
+    {}
+    for (method, path) in [
+        ("PUT", "/v1/messages/other"),
+        ("GET", "/v1/messages/before/payload"),
+    ] {
+        let answer = daemon.request(method, path).send().await.unwrap();
+        assert_eq!(header(&answer, "retry-after"), "1");
+        expect_problem(answer, 503, "OVER_CAPACITY").await;
+    }
+    slow.write_all(b"x").await.unwrap();
+    assert_eq!(status_of(&read_all(&mut slow).await), 201);
+    daemon.put("other", "data").await;
 }
 
 #[rstest]
