@@ -27,6 +27,7 @@ const PROGRAMS: &[(&[&str], &str)] = &[
     (&["git", "--version"], "git"),
     (&["setpriv", "--version"], "util-linux"),
     (&["mount", "--version"], "mount"),
+    (&["kill", "-l"], "procps"),
 ];
 
 /// Parts of the toolchain, and the rustup component that brings each.
