@@ -2,7 +2,6 @@
 //! makes the same digests.
 
 use std::{
-    convert::Infallible,
     fs::File,
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
@@ -17,8 +16,11 @@ use bus_codec::{
 };
 use bus_model::{CompressionType, Digest, Hasher};
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::{io::AsyncWriteExt as _, runtime::Runtime};
+use futures::{TryStreamExt as _, stream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    runtime::Runtime,
+};
 
 use crate::measure::{self, Contestant};
 
@@ -80,10 +82,7 @@ impl Bench<'_> {
             Contestant::new("zstd -T2 -1", len),
             Contestant::new("bus, zstd 1, from memory to memory", len),
         ];
-        let mut decode = [
-            Contestant::new("bus", len),
-            Contestant::new("zstd -d", len),
-        ];
+        let mut decode = [Contestant::new("bus", len), Contestant::new("zstd -d", len)];
         let held = Bytes::copy_from_slice(payload);
         let mut ratio = 0.0;
         for _ in 0..self.args.rounds {
@@ -130,7 +129,10 @@ impl Bench<'_> {
                 contestant.run(|| self.encode_file(encoding, &source, &target).map(drop))?;
             }
         }
-        measure::print(&format!("Random bytes, {} MiB", self.args.mib), &contestants)?;
+        measure::print(
+            &format!("Random bytes, {} MiB", self.args.mib),
+            &contestants,
+        )?;
         Ok(())
     }
 
@@ -188,10 +190,16 @@ impl Bench<'_> {
             let mut target = tokio::fs::File::create(target).await?;
             let source = tokio::fs::File::open(source).await?;
             let lens: Vec<u64> = manifest.chunks().iter().map(|c| c.stored_len).collect();
-            let stored = stream::iter(lens).scan(source, |source, len| {
-                let source = source.try_clone();
-                async move { Some(read_chunk(source.await, len).await) }
-            });
+            let stored = stream::try_unfold(
+                (source, lens.into_iter()),
+                |(mut source, mut lens)| async move {
+                    let Some(len) = lens.next() else {
+                        return Ok(None);
+                    };
+                    let chunk = read_chunk(&mut source, len).await?;
+                    Ok::<_, std::io::Error>(Some((chunk, (source, lens))))
+                },
+            );
             let options = DecodeOptions {
                 parallelism: self.args.parallelism,
                 check_whole: true,
@@ -229,14 +237,10 @@ impl Bench<'_> {
     }
 }
 
-/// The next `len` bytes of `source`, whose handles share one position.
-async fn read_chunk(
-    source: std::io::Result<tokio::fs::File>,
-    len: u64,
-) -> Result<Bytes, std::io::Error> {
-    use tokio::io::AsyncReadExt as _;
+/// The next `len` bytes of `source`.
+async fn read_chunk(source: &mut tokio::fs::File, len: u64) -> std::io::Result<Bytes> {
     let mut chunk = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
-    source?.take(len).read_to_end(&mut chunk).await?;
+    source.take(len).read_to_end(&mut chunk).await?;
     Ok(chunk.into())
 }
 
