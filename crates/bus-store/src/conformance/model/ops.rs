@@ -10,8 +10,8 @@ use crate::{
     conformance::support::{Body, body, message_of, noise, principal, ttl, txn},
 };
 
-/// The time to live of the model's messages: twice the grace of readers.
-const TTL: Duration = Duration::from_secs(1200);
+/// The time to live of the model's messages: short, so that many expire.
+const TTL: Duration = Duration::from_secs(600);
 
 /// One of a few keys of two principals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub(super) struct Listing {
 #[derive(Debug, Clone)]
 pub(super) enum Op {
     Begin(Key, BodyNo, Known),
+    /// Begins what a writer began, once its lease is over.
+    TakeOver(Writer),
     /// Uploads one chunk of the writer's own body, or of another.
     PutChunk(Writer, u8, Option<BodyNo>),
     /// Uploads all chunks of the writer's body.
@@ -137,19 +139,20 @@ fn op() -> impl Strategy<Value = Op> {
     let long = prop_oneof![Just(600_u16), Just(1200)];
     prop_oneof![
         5 => (key(), body_no(), known()).prop_map(|(k, b, d)| Op::Begin(k, b, d)),
+        3 => writer().prop_map(Op::TakeOver),
         3 => (writer(), 0..5_u8, maybe_body()).prop_map(|(w, s, b)| Op::PutChunk(w, s, b)),
         5 => writer().prop_map(Op::Upload),
-        1 => writer().prop_map(Op::Renew),
+        2 => writer().prop_map(Op::Renew),
         5 => (writer(), maybe_body()).prop_map(|(w, b)| Op::Commit(w, b)),
         1 => writer().prop_map(Op::Abort),
         5 => (key(), body_no(), known()).prop_map(|(k, b, d)| Op::Put(k, b, d)),
-        1 => key().prop_map(Op::Record),
+        2 => key().prop_map(Op::Record),
         4 => key().prop_map(Op::Read),
         3 => (0..4_usize, prop::bool::weighted(0.2), 0..5_u8, 0..6_u8)
             .prop_map(|(i, stranger, a, b)| Op::Chunks(i, stranger, a, b)),
         3 => listing().prop_map(Op::List),
-        2 => listing().prop_map(Op::FirstPage),
-        2 => Just(Op::NextPage),
+        3 => listing().prop_map(Op::FirstPage),
+        4 => Just(Op::NextPage),
         1 => (key(), key()).prop_map(|(a, b)| Op::Touch(a, b)),
         2 => key().prop_map(Op::Acknowledge),
         2 => key().prop_map(Op::Delete),
@@ -157,12 +160,13 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(limit, after)| Op::Purge(limit, after)),
         1 => Just(Op::Stats),
         4 => short.prop_map(Op::Advance),
-        2 => long.prop_map(Op::Advance),
+        3 => long.prop_map(Op::Advance),
     ]
 }
 
 fn key() -> impl Strategy<Value = Key> {
-    (0..2_u8, 0..3_u8).prop_map(|(principal, name)| Key { principal, name })
+    let owner = prop_oneof![3 => Just(0_u8), 1 => Just(1)];
+    (owner, 0..4_u8).prop_map(|(principal, name)| Key { principal, name })
 }
 
 fn body_no() -> impl Strategy<Value = BodyNo> {
@@ -175,7 +179,7 @@ fn maybe_body() -> impl Strategy<Value = Option<BodyNo>> {
 
 fn known() -> impl Strategy<Value = Known> {
     prop_oneof![
-        4 => Just(Known::Nothing),
+        6 => Just(Known::Nothing),
         1 => Just(Known::Size),
         2 => Just(Known::DigestAndSize),
         1 => Just(Known::AnotherDigest),
@@ -183,21 +187,20 @@ fn known() -> impl Strategy<Value = Known> {
 }
 
 fn writer() -> impl Strategy<Value = Writer> {
-    prop_oneof![4 => Just(0_usize), 2 => Just(1), 1 => Just(2), 1 => Just(3)]
+    prop_oneof![5 => Just(0_usize), 3 => Just(1), 1 => Just(2), 1 => Just(3)]
 }
 
 fn listing() -> impl Strategy<Value = Listing> {
-    let status = prop_oneof![
-        Just(None),
-        Just(None),
-        prop::sample::select(MessageStatus::ALL.to_vec()).prop_map(Some),
-    ];
-    (key(), any::<bool>(), status, 1..4_u32).prop_map(|(key, by_session, status, limit)| Listing {
-        key,
-        by_session,
-        status,
-        limit,
-    })
+    let one = prop::sample::select(MessageStatus::ALL.to_vec());
+    let status = option::weighted(0.3, one);
+    (key(), prop::bool::weighted(0.2), status, 1..3_u32).prop_map(
+        |(key, by_session, status, limit)| Listing {
+            key,
+            by_session,
+            status,
+            limit,
+        },
+    )
 }
 
 /// Two sessions, by the name of the message.

@@ -6,7 +6,10 @@ use bus_model::MessageStatus;
 use proptest::test_runner::TestCaseError;
 
 use super::{ops::Op, side::Side};
-use crate::{Clock as _, ManualClock, MemoryStore, Store as _, conformance::Harness};
+use crate::{
+    Clock as _, ManualClock, MemoryStore, Store as _,
+    conformance::{Harness, support::LEASE},
+};
 
 /// What passes before each message is begun, so that no two are of the same time.
 const TICK: Duration = Duration::from_secs(1);
@@ -25,6 +28,7 @@ pub(super) async fn run(h: &dyn Harness, ops: &[Op]) -> Result<(), TestCaseError
         }
         match op {
             Op::Advance(seconds) => both.advance(Duration::from_secs((*seconds).into())).await,
+            Op::TakeOver(_) => both.advance(LEASE).await,
             Op::Begin(..) | Op::Put(..) => both.advance(TICK).await,
             _ => {}
         }

@@ -7,19 +7,20 @@ use bytes::Bytes;
 
 use super::{
     answer::{Answer, seen},
-    ops::{Key, Known, Listing, Op, Writer, new_message, query},
+    ops::{BodyNo, Key, Known, Listing, Op, Writer, new_message, query},
 };
 use crate::{
     Begin, ListQuery, PurgeOptions, PurgeReport, PutOutcome, Store, StoreError, UploadToken,
     conformance::support::{Body, principal, read_chunks},
 };
 
-/// A writer: its token, the key that it writes and the body.
+/// A writer: its token, and what it began with.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) token: UploadToken,
     pub(super) key: MessageKey,
     body: Body,
+    began: (Key, BodyNo, Known),
 }
 
 #[derive(Debug)]
@@ -52,7 +53,14 @@ impl Side {
     pub(super) async fn apply(&mut self, op: &Op) -> Answer {
         let store = Arc::clone(&self.store);
         match op {
-            Op::Begin(key, body, known) => self.begin(*key, body.get(), *known).await,
+            Op::Begin(key, body, known) => self.begin(*key, *body, *known).await,
+            Op::TakeOver(w) => match self.writer(*w).map(|place| &self.writers[place]) {
+                Some(slot) => {
+                    let (key, body, known) = slot.began;
+                    self.begin(key, body, known).await
+                }
+                None => Answer::Skipped,
+            },
             Op::Put(key, body, known) => self.put(*key, &body.get(), *known).await,
             Op::PutChunk(w, ..)
             | Op::Upload(w)
@@ -94,7 +102,9 @@ impl Side {
         }
     }
 
-    async fn begin(&mut self, key: Key, body: Body, known: Known) -> Answer {
+    async fn begin(&mut self, key: Key, body_no: BodyNo, known: Known) -> Answer {
+        let body = body_no.get();
+        let began = (key, body_no, known);
         let begun = match self.store.begin(&new_message(key, &body, known)).await {
             Ok(begun) => begun,
             Err(error) => return refused(error),
@@ -102,7 +112,12 @@ impl Side {
         if let Begin::New(upload) | Begin::Resume(upload, _) = &begun {
             let (token, key) = (upload.token.clone(), key.get());
             self.messages.push((key.principal.clone(), token.id));
-            self.writers.push(Slot { token, key, body });
+            self.writers.push(Slot {
+                token,
+                key,
+                body,
+                began,
+            });
         }
         Answer::from(&begun)
     }
@@ -186,7 +201,7 @@ async fn write(store: &dyn Store, slot: &Slot, op: &Op) -> Answer {
     let Slot { token, body, .. } = slot;
     match op {
         Op::PutChunk(_, seq, other) => {
-            let other = other.map(super::ops::BodyNo::get);
+            let other = other.map(BodyNo::get);
             let chunks = &other.as_ref().unwrap_or(body).chunks;
             let chunk = chunks[usize::from(*seq) % chunks.len()].clone();
             Answer::of(store.put_chunk(token, (*seq).into(), chunk).await)
@@ -200,7 +215,7 @@ async fn write(store: &dyn Store, slot: &Slot, op: &Op) -> Answer {
             Answer::Done
         }
         Op::Commit(_, other) => {
-            let other = other.map(super::ops::BodyNo::get);
+            let other = other.map(BodyNo::get);
             let manifest = &other.as_ref().unwrap_or(body).manifest;
             Answer::of(store.commit(token, manifest).await)
         }

@@ -1,7 +1,5 @@
 //! The reference keeps the contract: as it is, and behind a pointer as callers hold it.
 
-mod support;
-
 mod as_it_is {
     bus_store::conformance_suite!(crate::support::memory);
 }

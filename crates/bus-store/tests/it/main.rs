@@ -1,0 +1,8 @@
+//! The tests of the contract's own crate, in one program.
+
+mod memory;
+mod mock;
+mod mutants;
+mod reference;
+mod suite;
+mod support;
