@@ -1,6 +1,8 @@
 //! The `bus` program as its users meet it: the real program, a private folder, a clean
 //! environment.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod bad_inputs;
 mod broken_stores;
 mod calls;
