@@ -1,4 +1,5 @@
 //! Whatever happens to a stored body, the answer is an error: never a panic, never wrong bytes.
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What goes in comes out, for every encoding, size and kind of content.
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod support;
 
