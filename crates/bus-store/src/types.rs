@@ -84,8 +84,9 @@ pub struct DurableChunk {
 pub enum Begin {
     /// A new upload, with no chunks.
     New(Upload),
-    /// An upload with the same plan whose writer is gone; these chunks are durable. Keep one only
-    /// if it is what you would write, by its digest; replace it otherwise.
+    /// An upload with the same plan whose writer is gone; these chunks are durable. Chunks that
+    /// the store had not made durable when the writer died are not among them. Keep one only if it
+    /// is what you would write, by its digest; replace it otherwise.
     Resume(Upload, Vec<DurableChunk>),
     /// Another writer holds the key.
     Busy {

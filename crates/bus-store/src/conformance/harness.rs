@@ -7,6 +7,9 @@ use async_trait::async_trait;
 use crate::{Store, UploadToken};
 
 /// A fresh, empty store and the levers that a user of it does not have.
+///
+/// A store that makes chunks durable in batches is set up to do so with each of them: the cases
+/// expect to resume with all that a dead writer uploaded.
 #[async_trait]
 pub trait Harness: Send + Sync {
     /// The store.
