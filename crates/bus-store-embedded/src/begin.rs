@@ -109,7 +109,12 @@ impl Core {
                 }
                 Found::Complete(_) => return Err(conflict(&message.key)),
                 Found::Free(old) => old,
-                Found::Abandoned(old, _) => Some(old),
+                Found::Abandoned(old, _) => {
+                    if old.fits(message) {
+                        new.continues(&old);
+                    }
+                    Some(old)
+                }
             };
             if let Some(old) = &old {
                 rows::remove(transaction, old.record.id, old.body == BodyPlace::File)?;

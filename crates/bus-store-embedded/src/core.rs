@@ -42,7 +42,7 @@ impl Core {
             index,
             bodies: Bodies::new(dir, options.on_step.clone()),
             uploads: Uploads::default(),
-            checkpoint_bytes: options.checkpoint_bytes.max(1),
+            checkpoint_bytes: options.checkpoint_bytes,
             clock: options.clock,
             on_step: options.on_step,
         };

@@ -13,7 +13,8 @@ pub struct Options {
     /// Bodies up to this many bytes that arrive whole are kept inside the index: 64 KiB.
     pub inline_bytes: u64,
     /// After this many bytes an upload's chunks are made durable, so that another process can
-    /// resume them after a crash: 32 MiB. Less costs more syncs.
+    /// resume them after a crash: 32 MiB. Less costs more syncs; 0 makes each chunk durable by
+    /// itself.
     pub checkpoint_bytes: u64,
     /// How long a call waits for another process that holds the index: 10 seconds.
     pub busy_timeout: Duration,

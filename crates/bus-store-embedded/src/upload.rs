@@ -29,7 +29,7 @@ impl Core {
         }
         self.require_row(&upload)?;
         if upload.has(seq, len, chunk.digest) {
-            return self.follow_up(&upload, upload.kept(self.now())?);
+            return self.write_lease(&upload);
         }
         let offset = upload.reserve(len, self.now())?;
         upload.body.write_at(&chunk.bytes, offset)?;
@@ -39,15 +39,10 @@ impl Core {
             len,
             digest: chunk.digest,
         };
-        let due = upload.record(seq, place, self.now(), self.checkpoint_bytes)?;
-        self.follow_up(&upload, due)
-    }
-
-    fn follow_up(&self, upload: &Upload, due: Due) -> Result<(), StoreError> {
-        match due {
+        match upload.record(seq, place, self.now(), self.checkpoint_bytes)? {
             Due::Nothing => Ok(()),
-            Due::Lease => self.write_lease(upload),
-            Due::Checkpoint => self.checkpoint(upload),
+            Due::Lease => self.write_lease(&upload),
+            Due::Checkpoint => self.checkpoint(&upload),
         }
     }
 
@@ -228,43 +223,37 @@ pub(crate) fn check_plan(
     places: &BTreeMap<u32, Place>,
 ) -> Result<(), StoreError> {
     let record = &row.record;
-    if manifest.encoding() != record.compression_type {
+    let planned = (record.compression_type, record.chunk_size_bytes);
+    if (manifest.encoding(), manifest.chunk_size()) != planned {
         return Err(mismatch(format!(
-            "the plan said encoding {}, the manifest says {}",
-            record.compression_type,
-            manifest.encoding()
+            "the manifest has {} chunks of {} bytes, the plan {} ones of {}",
+            manifest.encoding(),
+            manifest.chunk_size(),
+            planned.0,
+            planned.1
         )));
     }
-    if manifest.chunk_size() != record.chunk_size_bytes {
+    let size = manifest.payload_size();
+    if let Some(expected) = row.expected_size.filter(|s| *s != size) {
         return Err(mismatch(format!(
-            "the plan said chunks of {} bytes, the manifest says {}",
-            record.chunk_size_bytes,
-            manifest.chunk_size()
-        )));
-    }
-    if let Some(size) = row.expected_size.filter(|s| *s != manifest.payload_size()) {
-        return Err(mismatch(format!(
-            "the plan said a payload of {size} bytes, the manifest says {}",
-            manifest.payload_size()
+            "the payload has {size} bytes, not the {expected} that were planned"
         )));
     }
     let digest = manifest.payload_digest();
-    if let Some(expected) = row.expected_digest.filter(|d| *d != digest) {
+    if row.expected_digest.is_some_and(|d| d != digest) {
         return Err(mismatch(format!(
-            "the plan said a payload with digest {expected}, the manifest says {digest}"
+            "the payload has the digest {digest}, not the one that was planned"
         )));
     }
     for (seq, entry) in (0_u32..).zip(manifest.chunks()) {
-        match places.get(&seq) {
-            None => return Err(mismatch(format!("chunk {seq} was not uploaded"))),
+        let what = match places.get(&seq) {
+            None => "is missing: upload it",
             Some(place) if (place.len, place.digest) != (entry.stored_len, entry.digest) => {
-                return Err(mismatch(format!(
-                    "chunk {seq} was uploaded with {} bytes and digest {}, the manifest says {} and {}",
-                    place.len, place.digest, entry.stored_len, entry.digest
-                )));
+                "is not the one of the manifest: upload it again"
             }
-            Some(_) => {}
-        }
+            Some(_) => continue,
+        };
+        return Err(mismatch(format!("chunk {seq} {what}")));
     }
     Ok(())
 }

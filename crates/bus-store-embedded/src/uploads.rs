@@ -218,13 +218,6 @@ impl Upload {
         Ok(self.lease_due(&state, now))
     }
 
-    /// Starts the lease anew for a chunk that was there already; what is due next.
-    pub(crate) fn kept(&self, now: DateTime<Utc>) -> Result<Due, StoreError> {
-        let mut state = self.live()?;
-        state.lease_until = after(now, self.row.lease);
-        Ok(self.lease_due(&state, now))
-    }
-
     /// The index is told of the lease once a quarter of it has gone by.
     fn lease_due(&self, state: &State, now: DateTime<Utc>) -> Due {
         let soon = after(now, self.row.lease - self.row.lease / 4);

@@ -131,10 +131,15 @@ impl MessageRow {
     pub(crate) fn taken_over(&self, message: &NewMessage, now: DateTime<Utc>) -> Self {
         let mut row = Self::pending(message, now);
         row.num = self.num;
-        row.record.id = self.record.id;
-        row.record.created_at = self.record.created_at;
-        row.record.accessed_at = self.record.created_at;
+        row.continues(self);
         row
+    }
+
+    /// Keeps the id and the age of the upload that this one takes over.
+    pub(crate) fn continues(&mut self, old: &Self) {
+        self.record.id = old.record.id;
+        self.record.created_at = old.record.created_at;
+        self.record.accessed_at = old.record.created_at;
     }
 
     /// The same message, complete as of now.

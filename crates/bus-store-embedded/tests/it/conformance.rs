@@ -67,7 +67,7 @@ mod two_processes {
     async fn harness() -> TwoProcesses {
         // Every chunk is durable at once, and nothing is small enough for the index.
         let first = Fixture::with(|options| bus_store_embedded::Options {
-            checkpoint_bytes: 1,
+            checkpoint_bytes: 0,
             inline_bytes: 0,
             ..options
         });
