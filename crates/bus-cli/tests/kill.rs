@@ -39,7 +39,7 @@ fn kill_9_loses_nothing_that_was_acknowledged_and_shows_nothing_that_is_not_whol
     let mut random = Random(seed);
     let mut book = Book::default();
     for round in 0..rounds {
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             kill_writers(&place, round, &mut random, &mut book);
         } else {
             kill_daemon(&place, round, &mut random, &mut book);

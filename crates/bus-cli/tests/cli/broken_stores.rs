@@ -78,7 +78,7 @@ fn a_store_of_a_newer_bus_is_refused_and_not_touched() {
     let index = place.store().join("index.sqlite");
     // SQLite keeps the number of the format in these bytes of the file's head.
     change(&index, |file| {
-        file[60..64].copy_from_slice(&99_u32.to_be_bytes())
+        file[60..64].copy_from_slice(&99_u32.to_be_bytes());
     });
     let before = fs::read(&index).unwrap();
     for args in [&["ls"][..], &["put", "f"], &["purge"]] {

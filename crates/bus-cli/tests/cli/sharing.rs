@@ -10,7 +10,7 @@ use crate::support::{Place, Serving};
 fn a_daemon_and_several_programs_share_a_store() {
     let place = Place::new();
     let daemon = Serving::start(&place, &[]);
-    let payload = |n: u64| random_payload(if n % 2 == 0 { 300 } else { 3_000_000 }, n);
+    let payload = |n: u64| random_payload(if n.is_multiple_of(2) { 300 } else { 3_000_000 }, n);
     let ids: BTreeSet<String> = thread::scope(|scope| {
         let writers: Vec<_> = (0..4_u64)
             .map(|writer| {
@@ -19,7 +19,7 @@ fn a_daemon_and_several_programs_share_a_store() {
                     let put = |n: u64| {
                         let id = format!("t{writer}-{n}");
                         let mut args = vec!["put", "--txn", &id];
-                        if writer % 2 == 0 {
+                        if writer.is_multiple_of(2) {
                             args.extend(["--url", url]);
                         }
                         place.run_with_input(&args, &payload(n)).ok().line()

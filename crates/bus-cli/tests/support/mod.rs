@@ -14,45 +14,45 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder of its own, with a store in it.
-pub struct Place {
+pub(crate) struct Place {
     folder: TempDir,
 }
 
 /// How a run ended.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: Option<i32>,
-    pub stdout: Vec<u8>,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             folder: TempDir::with_prefix("bus-test-").unwrap(),
         }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.path().join("store")
     }
 
     /// Writes a file and gives its name.
-    pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
         fs::write(self.path().join(name), bytes).unwrap();
         name.to_owned()
     }
 
-    pub fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path().join(name)).unwrap()
     }
 
     /// The program in this folder, its store in `store`, nothing else in its environment.
-    pub fn bus<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn bus<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bus"));
         command
             .env_clear()
@@ -65,12 +65,12 @@ impl Place {
         command
     }
 
-    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         finish(&mut self.bus(args))
     }
 
     /// The same, with `stdin`.
-    pub fn run_with_input<S: AsRef<OsStr>>(
+    pub(crate) fn run_with_input<S: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
         stdin: &[u8],
@@ -79,12 +79,12 @@ impl Place {
     }
 
     /// Stores bytes and gives their transaction id.
-    pub fn put(&self, bytes: &[u8]) -> String {
+    pub(crate) fn put(&self, bytes: &[u8]) -> String {
         self.run_with_input(["put"], bytes).ok().line()
     }
 
     /// Every record, whatever its status.
-    pub fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         let listed = self
             .run(["ls", "--all", "--status", "all", "--json"])
             .ok()
@@ -93,7 +93,7 @@ impl Place {
     }
 
     /// The body files of the store.
-    pub fn bodies(&self) -> Vec<PathBuf> {
+    pub(crate) fn bodies(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         collect(&self.store().join("bodies"), &mut files);
         files.sort();
@@ -116,7 +116,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 impl Ran {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: output.stdout,
@@ -126,14 +126,14 @@ impl Ran {
 
     /// Panics unless it exited 0.
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{}", self.shown());
         self
     }
 
     /// Panics unless it exited with `code` and said `message` on stderr, and nothing on stdout.
     #[track_caller]
-    pub fn fails(self, code: i32, message: &str) -> Self {
+    pub(crate) fn fails(self, code: i32, message: &str) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.shown());
         assert!(
             self.stderr.contains(message),
@@ -144,29 +144,29 @@ impl Ran {
     }
 
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.stdout).unwrap_or_else(|e| panic!("{e}\n{}", self.shown()))
     }
 
     /// The last error as `--json` reports it.
     #[track_caller]
-    pub fn json_error(&self) -> Value {
+    pub(crate) fn json_error(&self) -> Value {
         let line = self.stderr.lines().last().unwrap_or_default();
         serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}\n{}", self.shown()))
             ["error"]
             .take()
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.stdout.clone()).unwrap()
     }
 
     /// Stdout without its last line end.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.text().trim_end().to_owned()
     }
 
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let stdout: String = String::from_utf8_lossy(&self.stdout)
             .chars()
             .take(2000)
@@ -178,11 +178,11 @@ impl Ran {
     }
 }
 
-pub fn finish(command: &mut Command) -> Ran {
+pub(crate) fn finish(command: &mut Command) -> Ran {
     Ran::of(command.output().unwrap())
 }
 
-pub fn feed(command: &mut Command, stdin: &[u8]) -> Ran {
+pub(crate) fn feed(command: &mut Command, stdin: &[u8]) -> Ran {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -199,14 +199,14 @@ pub fn feed(command: &mut Command, stdin: &[u8]) -> Ran {
 }
 
 /// A daemon that runs until it is dropped.
-pub struct Serving {
+pub(crate) struct Serving {
     child: Child,
-    pub url: String,
+    pub(crate) url: String,
 }
 
 impl Serving {
     /// Starts `bus serve` on a free port of `place`.
-    pub fn start(place: &Place, args: &[&str]) -> Self {
+    pub(crate) fn start(place: &Place, args: &[&str]) -> Self {
         Self::spawn(
             place
                 .bus(["serve", "--json", "-q", "--listen", "127.0.0.1:0"])
@@ -215,7 +215,7 @@ impl Serving {
     }
 
     /// Starts a command that is `bus serve --json`, and waits until it listens.
-    pub fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
@@ -229,18 +229,18 @@ impl Serving {
         }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Ends it at once, as a crash would.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Ends it as an operator would; its exit code.
-    pub fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         signal("-TERM", self.pid());
         self.child.wait().unwrap().code()
     }
@@ -255,7 +255,7 @@ impl Drop for Serving {
 }
 
 /// Sends a signal to a process of this test.
-pub fn signal(name: &str, pid: u32) {
+pub(crate) fn signal(name: &str, pid: u32) {
     let sent = Command::new("kill")
         .args([name, &pid.to_string()])
         .status()
