@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bus_model::{ByteSize, Digest, Manifest, MessageBusRecord, MessageId, MessageStatus};
+use bus_model::{ByteSize, Digest, MessageId, MessageStatus};
 use bus_store::{
-    Begin, DurableChunk, NewMessage, PutOutcome, StoreError, StoreErrorKind, StoredChunk, Upload,
-    UploadToken, contract::conflict,
+    Begin, DurableChunk, NewMessage, StoreError, StoreErrorKind, Upload, UploadToken,
+    contract::conflict,
 };
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
@@ -16,7 +16,6 @@ use crate::{
     core::{Core, too_large},
     error::{self, invalid},
     rows::{self, BodyPlace, MessageRow, Place},
-    upload::check_plan,
     uploads::{self, State},
 };
 
@@ -27,7 +26,7 @@ pub(crate) const MAX_CHUNK_BYTES: u64 = 256 << 20;
 const ALIVE_RETRY: Duration = Duration::from_secs(1);
 
 /// What is under a key, for a writer that asks for it.
-enum Found {
+pub(crate) enum Found {
     /// Nothing that stays; this is removed with the same transaction.
     Free(Option<MessageRow>),
     /// Another writer's.
@@ -39,7 +38,7 @@ enum Found {
 }
 
 /// What a writer that is gone left.
-enum Leftover {
+pub(crate) enum Leftover {
     /// It was of this process: all that it wrote is known.
     Memory(Arc<BodyFile>, State),
     /// It was of another: what the index knows.
@@ -83,65 +82,9 @@ impl Core {
         }
     }
 
-    /// Writes a small message in one transaction, its body inside the index.
-    pub(crate) fn put_inline(
-        &self,
-        message: &NewMessage,
-        manifest: &Manifest,
-        chunks: &[StoredChunk],
-    ) -> Result<PutOutcome, StoreError> {
-        check_message(message)?;
-        let now = self.now();
-        let wanted = usize::try_from(manifest.chunk_count()).unwrap_or(usize::MAX);
-        let (body, places) = concatenated(&chunks[..chunks.len().min(wanted)]);
-        let mut new = MessageRow::pending(message, now);
-        check_plan(&new, manifest, &places)?;
-        new = new.completed(manifest, now);
-        new.body = BodyPlace::Inline;
-        let (outcome, trash) = self.index.write(|transaction| {
-            let old = match self.find(transaction, message, now)? {
-                Found::Busy(retry_after) => {
-                    return Ok((PutOutcome::Busy { retry_after }, None));
-                }
-                Found::Complete(row) if row.record.checksum == Some(manifest.payload_digest()) => {
-                    let record = Box::new(row.record_at(now));
-                    return Ok((PutOutcome::AlreadyThere(record), None));
-                }
-                Found::Complete(_) => return Err(conflict(&message.key)),
-                Found::Free(old) => old,
-                Found::Abandoned(old, _) => {
-                    if old.fits(message) {
-                        new.continues(&old);
-                    }
-                    Some(old)
-                }
-            };
-            if let Some(old) = &old {
-                rows::remove(transaction, old.record.id, old.body == BodyPlace::File)?;
-            }
-            let num = rows::insert(transaction, &new)?;
-            rows::set_inline(transaction, num, &body)?;
-            if !is_plain(&new.record, &places) {
-                let all = places.iter().map(|(seq, place)| (*seq, place));
-                rows::put_chunk_rows(transaction, num, all, false)?;
-            }
-            let trash = old.filter(|old| old.body == BodyPlace::File);
-            Ok((
-                PutOutcome::Created(Box::new(new.record.clone())),
-                trash.map(|old| old.record.id),
-            ))
-        })?;
-        self.done(Step::Committed);
-        if let Some(id) = trash {
-            self.uploads.forget_id(id);
-            self.remove_files_or_later(&[id]);
-        }
-        Ok(outcome)
-    }
-
     /// What is under the key of `message`. Called under the write lock of the index, so that the
     /// lock on a file is never asked for by two at once.
-    fn find(
+    pub(crate) fn find(
         &self,
         conn: &Connection,
         message: &NewMessage,
@@ -307,29 +250,8 @@ fn remaining(until: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
         .max(Duration::from_millis(1))
 }
 
-/// All chunks in one piece, and where each is in it.
-fn concatenated(chunks: &[StoredChunk]) -> (Vec<u8>, BTreeMap<u32, Place>) {
-    let mut body = Vec::with_capacity(chunks.iter().map(|chunk| chunk.bytes.len()).sum());
-    let mut places = BTreeMap::new();
-    for (seq, chunk) in (0_u32..).zip(chunks) {
-        let place = Place {
-            offset: body.len() as u64,
-            len: chunk.bytes.len() as u64,
-            digest: chunk.digest,
-        };
-        places.insert(seq, place);
-        body.extend_from_slice(&chunk.bytes);
-    }
-    (body, places)
-}
-
-/// Whether the record alone says where the one chunk of an inline body is and what its digest is,
-/// so that it needs no chunk row.
-fn is_plain(record: &MessageBusRecord, places: &BTreeMap<u32, Place>) -> bool {
-    places.len() == 1 && places.get(&0).map(|place| place.digest) == record.encoded_sha256
-}
-
-fn check_message(message: &NewMessage) -> Result<(), StoreError> {
+/// Whether the plan of `message` is one that this store can follow.
+pub(crate) fn check_message(message: &NewMessage) -> Result<(), StoreError> {
     let plan = &message.plan;
     if plan.chunk_size == 0 || plan.chunk_size > MAX_CHUNK_BYTES {
         return Err(invalid(format!(

@@ -12,6 +12,7 @@ use crate::{
     error,
     index::{Access, Index},
     options::StepHook,
+    put::Waiting,
     rows,
     uploads::Uploads,
 };
@@ -21,6 +22,7 @@ pub(crate) struct Core {
     pub(crate) index: Index,
     pub(crate) bodies: Bodies,
     pub(crate) uploads: Uploads,
+    pub(crate) waiting: Waiting,
     pub(crate) checkpoint_bytes: u64,
     clock: Arc<dyn Clock>,
     on_step: StepHook,
@@ -42,6 +44,7 @@ impl Core {
             index,
             bodies: Bodies::new(dir, options.on_step.clone()),
             uploads: Uploads::default(),
+            waiting: Waiting::default(),
             checkpoint_bytes: options.checkpoint_bytes,
             clock: options.clock,
             on_step: options.on_step,

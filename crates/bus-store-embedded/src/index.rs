@@ -89,6 +89,12 @@ impl Index {
         in_transaction(&mut conn, work)
     }
 
+    /// Waits for the writer and hands it to `work`, or the reason why nothing may be written.
+    pub(crate) fn as_writer<T>(&self, work: impl FnOnce(Result<Writer<'_>, StoreError>) -> T) -> T {
+        let mut conn = self.writer.lock();
+        work(self.require_write().map(|()| Writer(&mut conn)))
+    }
+
     /// As `write`, for work that frees space. Where the disk is full, the reserve is given up, the
     /// log is folded back into the index so that it can be written over, and `work` runs once more.
     pub(crate) fn write_to_free<T>(
@@ -180,14 +186,34 @@ impl Index {
     }
 }
 
+/// The right to write the index.
+pub(crate) struct Writer<'a>(&'a mut Connection);
+
+impl Writer<'_> {
+    /// As [`Index::write`].
+    pub(crate) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        in_transaction_mut(self.0, work)
+    }
+}
+
 fn in_transaction<T>(
     conn: &mut Connection,
     work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let transaction = conn
+    in_transaction_mut(conn, |transaction| work(transaction))
+}
+
+fn in_transaction_mut<T>(
+    conn: &mut Connection,
+    work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut transaction = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|error| sqlite("begin a transaction", error))?;
-    let done = work(&transaction)?;
+    let done = work(&mut transaction)?;
     transaction
         .commit()
         .map_err(|error| sqlite("commit a transaction", error))?;

@@ -43,7 +43,8 @@
 //!    unlinked; then the list forgets it. Open and purge finish what a crash left of that.
 //!
 //! A message that arrives whole and has at most [`Options::inline_bytes`] is one transaction, its body
-//! inside the index.
+//! inside the index. Those that wait for the writer at the same moment share that transaction, and
+//! so one sync.
 //!
 //! # Who is alive
 //!
@@ -73,6 +74,7 @@ mod deep_check;
 mod error;
 mod index;
 mod options;
+mod put;
 mod read;
 mod reserve;
 mod rows;

@@ -21,8 +21,9 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{DeepCheck, Options, begin::MAX_CHUNK_BYTES, core::Core};
 
-/// Calls that write at the same time. Few of them get far at once: the index has one writer.
-const WRITERS: usize = 16;
+/// Calls that write at the same time. The index has one writer, but small puts that wait for it
+/// share a transaction.
+const WRITERS: usize = 32;
 
 /// Chunks read at the same time by one stream: the one that is wanted and the next.
 const READ_AHEAD: usize = 2;
@@ -209,7 +210,7 @@ impl Store for EmbeddedStore {
         }
         let outcome = {
             let (message, manifest, chunks) = (message.clone(), manifest.clone(), chunks.to_vec());
-            self.write(move |core| core.put_inline(&message, &manifest, &chunks))
+            self.write(move |core| core.put_inline(message, &manifest, &chunks))
                 .await
         };
         match outcome {

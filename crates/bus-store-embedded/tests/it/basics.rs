@@ -1,6 +1,6 @@
 //! What goes in comes out, also for who opens the folder later.
 
-use bus_store::{PurgeOptions, Store as _, StoreErrorKind, StoreExt as _};
+use bus_store::{PurgeOptions, PutOutcome, Store as _, StoreErrorKind, StoreExt as _};
 use bus_store_embedded::EmbeddedStore;
 use rstest::rstest;
 
@@ -65,4 +65,43 @@ async fn a_small_message_needs_no_file_and_a_large_one_has_one_until_it_is_delet
     let report = f.store.purge(&PurgeOptions::default()).await.unwrap();
     assert_eq!(report.removed(), 0);
     f.store.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn puts_at_the_same_time_each_get_their_own_answer() {
+    let f = Fixture::new();
+    let ours = body(noise(500, 1), 4096);
+    let theirs = body(noise(500, 2), 4096);
+    let puts = (0..60).map(|i| {
+        let (name, body) = match i % 3 {
+            0 => (format!("own-{i}"), &ours),
+            1 => ("shared".to_owned(), &ours),
+            _ => ("contested".to_owned(), if i < 30 { &ours } else { &theirs }),
+        };
+        let store = f.store.clone();
+        let body = body.clone();
+        tokio::spawn(async move {
+            let put = message(&name, 4096);
+            (name, store.put(&put, &body.manifest, &body.chunks).await)
+        })
+    });
+    let mut created = Vec::new();
+    let mut conflicts = 0;
+    for answer in futures::future::join_all(puts).await {
+        let (name, outcome) = answer.unwrap();
+        match outcome {
+            Ok(PutOutcome::Created(_)) => created.push(name),
+            Ok(PutOutcome::AlreadyThere(_)) => assert!(!name.starts_with("own")),
+            Ok(PutOutcome::Busy { .. }) => panic!("a put in one step holds no key"),
+            Err(error) => {
+                assert_eq!(error.kind(), StoreErrorKind::Conflict, "{error:?}");
+                assert_eq!(name, "contested");
+                conflicts += 1;
+            }
+        }
+    }
+    assert_eq!((created.len(), conflicts), (22, 10));
+    for name in created.iter().filter(|name| *name != "contested") {
+        assert_eq!(read(&f.store, name).await.unwrap(), noise(500, 1), "{name}");
+    }
 }
