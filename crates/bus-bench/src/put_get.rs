@@ -169,7 +169,7 @@ impl Bench {
         command
             .arg("--store")
             .arg(format!("embedded:{}", self.file("store").display()))
-            .arg(verb)
+            .args(["--quiet", verb])
             .env("MESSAGE_BUS_MAX_PAYLOAD_MB", self.max_mb.to_string())
             // No .env of a developer's may change what is measured.
             .current_dir(self.folder.path())
