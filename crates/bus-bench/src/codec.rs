@@ -2,6 +2,7 @@
 //! makes the same digests.
 
 use std::{
+    convert::Infallible,
     fs::File,
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
@@ -82,7 +83,11 @@ impl Bench<'_> {
             Contestant::new("zstd -T2 -1", len),
             Contestant::new("bus, zstd 1, from memory to memory", len),
         ];
-        let mut decode = [Contestant::new("bus", len), Contestant::new("zstd -d", len)];
+        let mut decode = [
+            Contestant::new("bus", len),
+            Contestant::new("zstd -d", len),
+            Contestant::new("bus, from memory to memory", len),
+        ];
         let held = Bytes::copy_from_slice(payload);
         let mut ratio = 0.0;
         for _ in 0..self.args.rounds {
@@ -97,6 +102,8 @@ impl Bench<'_> {
             ratio = manifest.encoded_size() as f64 / len as f64;
             decode[0].run(|| self.decode_file(&manifest, &ours, &back))?;
             decode[1].run(|| zstd(&["-d"], &theirs, &back))?;
+            let body = Bytes::from(std::fs::read(&ours)?);
+            decode[2].run(|| self.decode_memory(&manifest, body))?;
         }
         measure::print(
             &format!("JSON, {} MiB, to {ratio:.3} of its size", self.args.mib),
@@ -200,10 +207,7 @@ impl Bench<'_> {
                     Ok::<_, std::io::Error>(Some((chunk, (source, lens))))
                 },
             );
-            let options = DecodeOptions {
-                parallelism: self.args.parallelism,
-                check_whole: true,
-            };
+            let options = self.decode_options();
             let mut plain = decode(Arc::clone(manifest), 0..u64::MAX, options, stored);
             while let Some(bytes) = plain.try_next().await? {
                 target.write_all(&bytes).await?;
@@ -211,6 +215,31 @@ impl Bench<'_> {
             target.flush().await?;
             Ok(())
         })
+    }
+
+    fn decode_memory(&self, manifest: &Arc<Manifest>, mut body: Bytes) -> anyhow::Result<()> {
+        let lens = manifest.chunks().iter().map(|c| c.stored_len);
+        let chunks: Vec<_> = lens
+            .map(|len| Ok::<_, Infallible>(body.split_to(usize::try_from(len).unwrap_or(0))))
+            .collect();
+        self.runtime.block_on(async {
+            let options = self.decode_options();
+            let stored = stream::iter(chunks);
+            let mut plain = decode(Arc::clone(manifest), 0..u64::MAX, options, stored);
+            let mut len = 0;
+            while let Some(bytes) = plain.try_next().await? {
+                len += bytes.len() as u64;
+            }
+            ensure!(len == manifest.payload_size(), "sizes differ");
+            Ok(())
+        })
+    }
+
+    fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions {
+            parallelism: self.args.parallelism,
+            check_whole: true,
+        }
     }
 
     /// What anybody would write who wants a copy and the digests.

@@ -291,6 +291,8 @@ impl Encoder {
         self.waiting = None;
         self.held = None;
         self.jobs.clear();
+        self.payload = HashLane::new();
+        self.encoded = HashLane::new();
         error
     }
 }
