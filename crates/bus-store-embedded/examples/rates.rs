@@ -43,13 +43,15 @@ async fn main() -> Outcome<()> {
         ))
         .await?;
         println!(
-            "100 x 5 MB in, {width} at a time: {:.0} MB/s",
-            megabytes / took
+            "100 x 5 MB in, {width} at a time: {:.0} MB/s ({})",
+            megabytes / took,
+            memory()
         );
         let took = timed(read_all(&store, &prefix, LARGE_COUNT, width)).await?;
         println!(
-            "100 x 5 MB out, {width} at a time: {:.0} MB/s",
-            megabytes / took
+            "100 x 5 MB out, {width} at a time: {:.0} MB/s ({})",
+            megabytes / took,
+            memory()
         );
     }
     let (manifest, chunks) = body(SMALL)?;
@@ -65,10 +67,16 @@ async fn main() -> Outcome<()> {
         ))
         .await?;
         let rate = f64::from(SMALL_COUNT) / took;
-        println!("2 KB put, {width} at a time: {rate:.0} a second");
+        println!(
+            "2 KB put, {width} at a time: {rate:.0} a second ({})",
+            memory()
+        );
         let took = timed(read_all(&store, &prefix, SMALL_COUNT, width)).await?;
         let rate = f64::from(SMALL_COUNT) / took;
-        println!("2 KB read, {width} at a time: {rate:.0} a second");
+        println!(
+            "2 KB read, {width} at a time: {rate:.0} a second ({})",
+            memory()
+        );
     }
     let took = timed(async { EmbeddedStore::open(&dir).map(drop).map_err(Into::into) }).await?;
     println!("open with 20,200 messages: {:.1} ms", took * 1000.0);
@@ -77,12 +85,17 @@ async fn main() -> Outcome<()> {
     let purge = async { store.purge_all(&PurgeOptions::default()).await };
     let took = timed(async { purge.await.map(drop).map_err(Into::into) }).await?;
     println!("purge that finds nothing: {:.1} ms", took * 1000.0);
-    for line in std::fs::read_to_string("/proc/self/status")?.lines() {
-        if line.starts_with("VmHWM") || line.starts_with("RssAnon") {
-            println!("{line}");
-        }
-    }
     Ok(())
+}
+
+/// What this process holds now and has held at most, where the system tells.
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or("unknown").trim().to_owned()
+    };
+    format!("{} anonymous, peak {}", field("RssAnon:"), field("VmHWM:"))
 }
 
 async fn timed<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<f64> {

@@ -318,6 +318,8 @@ fn connect(path: &Path, access: Access, busy: Duration) -> Result<Connection, St
         conn.pragma_update(None, "foreign_keys", true)?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "temp_store", "MEMORY")?;
+        // In KiB. What does not fit is in the system's cache, which is not counted as ours.
+        conn.pragma_update(None, "cache_size", -1024)?;
         conn.pragma_update(None, "trusted_schema", false)?;
         Ok(conn)
     };
