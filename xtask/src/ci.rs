@@ -87,7 +87,7 @@ fn run_step(step: Step, install: bool, counts: &mut Counts) -> Result<()> {
         Step::Layers => layers::run(),
         Step::Tidy => tidy::run(),
         Step::Clippy => cargo(&words(
-            "clippy --workspace --all-targets --all-features -- -D warnings",
+            "clippy --workspace --all-targets --all-features --keep-going -- -D warnings",
         )),
         Step::Test => counted(&mut tests(), counts),
         Step::Doctest => counted(
