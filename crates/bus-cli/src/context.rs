@@ -105,6 +105,16 @@ impl Context {
         Ok(Settings::from_lookup(|name| self.env.get(name))?)
     }
 
+    /// Whether `MESSAGE_BUS_ENABLED` is false, whatever else is set.
+    pub(crate) fn is_disabled(&self) -> bool {
+        let only = |name: &str| {
+            (name == "MESSAGE_BUS_ENABLED")
+                .then(|| self.env.get(name))
+                .flatten()
+        };
+        Settings::from_lookup(only).is_ok_and(|settings| settings.enabled == Some(false))
+    }
+
     /// The store that `--store` or else the settings name.
     ///
     /// # Errors

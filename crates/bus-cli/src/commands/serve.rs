@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bus_client::MessageBusClient;
+use bus_client::{MessageBusClient, settings::Settings};
 use bus_daemon::{Daemon, DaemonConfig, DaemonError};
 
-use crate::{context::Context, exit::Failure, flags::ServeFlags};
+use crate::{context::Context, exit::Failure, flags::ServeFlags, output::with_causes};
 
 /// Runs the verb.
 ///
@@ -14,8 +14,7 @@ use crate::{context::Context, exit::Failure, flags::ServeFlags};
 pub(crate) async fn run(context: &Context, flags: ServeFlags) -> anyhow::Result<()> {
     let config = config(context, &flags)?;
     let client = client(context, &flags)?;
-    // Before anybody is told that the daemon is there.
-    client.check().await?;
+    check_store(&client).await?;
     let daemon = Daemon::builder()
         .config(config)
         .client(client)
@@ -75,17 +74,41 @@ fn config(context: &Context, flags: &ServeFlags) -> anyhow::Result<DaemonConfig>
     })
 }
 
-/// The store of a daemon may be in memory, and `MESSAGE_BUS_ENABLED=false` counts.
+/// The store of a daemon may be in memory, and `MESSAGE_BUS_ENABLED=false` counts: then a setting
+/// of the bus that is not legal stops nobody who only wants inline delivery.
 fn client(context: &Context, flags: &ServeFlags) -> anyhow::Result<MessageBusClient> {
-    let mut settings = context.settings()?;
+    let mut settings = match context.settings() {
+        Err(error) if context.is_disabled() => {
+            tracing::warn!(%error, "the bus is disabled, so this setting is not looked at");
+            Settings {
+                enabled: Some(false),
+                ..Settings::default()
+            }
+        }
+        settings => settings?,
+    };
     if let Some(bytes) = flags.threshold_bytes {
         settings.threshold_bytes = bytes;
     }
-    let spec = context.store_spec(&settings)?;
-    Ok(MessageBusClient::builder()
-        .settings(settings)
-        .store_spec(spec)
-        .build())
+    let builder = MessageBusClient::builder();
+    match context.store_spec(&settings) {
+        Ok(spec) => Ok(builder.settings(settings).store_spec(spec).build()),
+        // Whoever reads from it will be told.
+        Err(_) if settings.enabled == Some(false) => Ok(builder.settings(settings).build()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Before anybody is told that the daemon is there.
+async fn check_store(client: &MessageBusClient) -> anyhow::Result<()> {
+    match client.check().await {
+        Err(error) if !client.is_enabled() => {
+            let error = with_causes(&error);
+            tracing::warn!(%error, "the bus is disabled, and its store cannot be used");
+            Ok(())
+        }
+        checked => Ok(checked?),
+    }
 }
 
 /// What the caller asked for is at fault, rather than the machine.

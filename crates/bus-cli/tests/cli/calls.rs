@@ -186,3 +186,50 @@ fn arguments_come_from_a_pipe_too() {
         .ok();
     assert_eq!(ran.json()["from"], "a pipe");
 }
+
+#[test]
+fn every_call_is_one_event_in_the_log() {
+    let place = Place::new();
+    let log = std::fs::File::create(place.path().join("log")).unwrap();
+    let mut serve = place.bus(["serve", "--json", "--listen", "127.0.0.1:0"]);
+    let daemon = Serving::spawn(serve.args(["--log-format", "json"]).stderr(log));
+    let url = daemon.url.clone();
+    place
+        .run(["call", "echo", r#"{"text":"hi"}"#, "--url", &url])
+        .ok();
+    place
+        .run(["call", "generate", r#"{"bytes":3000000}"#, "--url", &url])
+        .ok();
+    assert_eq!(daemon.stop(), Some(0));
+    let log = String::from_utf8(place.read("log")).unwrap();
+    let events: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let routed: Vec<(&str, &str)> = events
+        .iter()
+        .filter(|event| event["message"] == "call routed")
+        .map(|event| {
+            (
+                event["tool"].as_str().unwrap(),
+                event["route"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(routed, [("echo", "inline"), ("generate", "claim")], "{log}");
+}
+
+#[test]
+fn the_daemon_prints_where_it_listens() {
+    use std::io::{BufRead as _, BufReader};
+    let place = Place::new();
+    let mut serve = place.bus(["serve", "-q", "--listen", "127.0.0.1:0"]);
+    let mut child = serve.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    crate::support::signal("-INT", child.id());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(line.starts_with("listening on ws://127.0.0.1:"), "{line}");
+}

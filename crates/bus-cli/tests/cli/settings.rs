@@ -2,7 +2,7 @@
 
 use rstest::rstest;
 
-use crate::support::{Place, finish};
+use crate::support::{Place, Serving, finish};
 
 #[rstest]
 #[case("MESSAGE_BUS_COMPRESSION", "brotli", "gzip, zstd or none")]
@@ -85,6 +85,41 @@ fn the_verbs_work_while_the_bus_is_disabled() {
     let file = place.file("f", "x");
     let id = disabled(&["put", &file]).ok().line();
     assert_eq!(disabled(&["get", &id]).ok().stdout, b"x");
+}
+
+#[test]
+fn a_daemon_that_is_only_wanted_inline_starts_whatever_the_bus_is_told() {
+    let place = Place::new();
+    place.file("store", "a file where the store would be");
+    let mut serve = place.bus(["serve", "--json", "-q", "--listen", "127.0.0.1:0"]);
+    serve
+        .env("MESSAGE_BUS_ENABLED", "false")
+        .env("MESSAGE_BUS_COMPRESSION", "brotli");
+    let daemon = Serving::spawn(&mut serve);
+    place
+        .run(["call", "echo", r#"{"text":"hi"}"#, "--url", &daemon.url])
+        .ok();
+    let refused = [
+        "call",
+        "generate",
+        r#"{"bytes":3000000}"#,
+        "--url",
+        &daemon.url,
+    ];
+    place.run(refused).fails(1, "MESSAGE_BUS_ENABLED=true");
+}
+
+#[test]
+fn a_daemon_whose_store_cannot_be_used_does_not_start() {
+    let place = Place::new();
+    place.file("store", "a file where the store would be");
+    let ran = place.run(["serve", "--listen", "127.0.0.1:0"]);
+    assert!(matches!(ran.code, Some(1..=6)), "{}", ran.shown());
+    assert!(
+        ran.stdout.is_empty() && ran.stderr.contains("store"),
+        "{}",
+        ran.shown()
+    );
 }
 
 #[test]

@@ -7,18 +7,28 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Answers every connection with `answer`, then closes it, or holds it open.
+/// Answers every connection with `answer` after the request's head, then closes it, or holds it
+/// open.
 pub(crate) async fn serve(answer: Vec<u8>, hold_open: bool) -> SocketAddr {
+    listen(b"\r\n\r\n", answer, hold_open).await
+}
+
+/// Answers once a request has ended with `end`, then closes.
+pub(crate) async fn serve_after(end: &'static [u8], answer: Vec<u8>) -> SocketAddr {
+    listen(end, answer, false).await
+}
+
+async fn listen(end: &'static [u8], answer: Vec<u8>, hold_open: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
             let answer = answer.clone();
             tokio::spawn(async move {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
+                let mut request = Vec::new();
+                while !request.ends_with(end) {
                     match socket.read_u8().await {
-                        Ok(byte) => head.push(byte),
+                        Ok(byte) => request.push(byte),
                         Err(_) => return,
                     }
                 }

@@ -1,6 +1,6 @@
 //! Storing payloads at a daemon that is slow, early or gone.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use bus_model::Attributes;
 use bus_remote::{Body, DaemonUrl, HttpApi, PutOptions, RemoteConfig, RemoteErrorKind};
@@ -18,7 +18,11 @@ fn options() -> PutOptions {
 }
 
 async fn put(answer: Vec<u8>, hold_open: bool, body: Body) -> RemoteErrorKind {
-    let mut config = RemoteConfig::new(DaemonUrl::of(raw::serve(answer, hold_open).await));
+    put_to(raw::serve(answer, hold_open).await, body).await
+}
+
+async fn put_to(address: SocketAddr, body: Body) -> RemoteErrorKind {
+    let mut config = RemoteConfig::new(DaemonUrl::of(address));
     config.idle_timeout = Duration::from_millis(300);
     HttpApi::new(config)
         .unwrap()
@@ -47,22 +51,17 @@ async fn a_daemon_that_never_answers_is_given_up() {
 #[tokio::test]
 async fn a_slow_source_is_waited_for() {
     let (mut writer, reader) = tokio::io::duplex(16);
-    let refusal = b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n".to_vec();
-    let slow = tokio::spawn(async move {
-        for _ in 0..3 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            // Longer in all than the daemon may be silent. The refusal ends it.
-            if writer.write_all(b"piece").await.is_err() {
-                return;
-            }
+    tokio::spawn(async move {
+        // Longer in all, and each time, than the daemon may be silent.
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_millis(450)).await;
+            writer.write_all(b"piece").await.unwrap();
         }
     });
-    // Answers once the head has arrived: whatever comes of it, it is the daemon's word.
-    assert_eq!(
-        put(refusal, true, Body::reader(reader, None)).await,
-        RemoteErrorKind::Conflict
-    );
-    slow.abort();
+    let conflict = b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n";
+    let address = raw::serve_after(b"0\r\n\r\n", conflict.to_vec()).await;
+    let kind = put_to(address, Body::reader(reader, None)).await;
+    assert_eq!(kind, RemoteErrorKind::Conflict);
 }
 
 #[tokio::test]
