@@ -4,7 +4,8 @@
 //! is complete only after the whole's digest.
 
 use std::{
-    fmt, io,
+    fmt,
+    io::{self, Write as _},
     ops::Range,
     path::{Path, PathBuf},
     pin::Pin,
@@ -22,7 +23,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
-use tokio::{fs::File, io::AsyncWriteExt as _, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use crate::{ClientError, ClientErrorKind};
 
@@ -181,13 +182,15 @@ impl Fetched {
         let temporary = blocking(move || temporary_in(&folder))
             .await
             .map_err(failed)?;
-        let mut file = File::from_std(temporary.reopen().map_err(failed)?);
+        let mut file = temporary.reopen().map_err(failed)?;
         let mut stream = self.stream();
         while let Some(bytes) = stream.try_next().await? {
-            file.write_all(&bytes).await.map_err(failed)?;
+            // One hop per chunk, and no copy; the next chunks are decoded meanwhile.
+            file = blocking(move || file.write_all(&bytes).map(|()| file))
+                .await
+                .map_err(failed)?;
         }
-        file.flush().await.map_err(failed)?;
-        file.sync_all().await.map_err(failed)?;
+        blocking(move || file.sync_all()).await.map_err(failed)?;
         let target = path.to_owned();
         blocking(move || temporary.persist(target).map(drop).map_err(io::Error::from))
             .await
