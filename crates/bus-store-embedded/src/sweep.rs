@@ -112,7 +112,7 @@ impl Core {
             if left(&removed) == 0 {
                 break;
             }
-            if let Some(bytes) = self.abandoned(&raw, now, &mut removed.locks)? {
+            if let Some(bytes) = self.abandoned(conn, &raw, now, &mut removed.locks)? {
                 removed.take(conn, raw)?;
                 removed.report.orphaned += 1;
                 removed.report.freed_bytes += bytes;
@@ -122,9 +122,11 @@ impl Core {
         Ok(removed)
     }
 
-    /// The stored bytes that an upload whose lease is over has left, if its writer is gone.
+    /// The stored bytes that an upload whose lease is over has left, as far as they are known, if
+    /// its writer is gone.
     fn abandoned(
         &self,
+        conn: &Connection,
         raw: &Raw,
         now: DateTime<Utc>,
         locks: &mut Vec<BodyFile>,
@@ -144,9 +146,9 @@ impl Core {
             Claimed::Held => Ok(None),
             Claimed::Missing => Ok(Some(0)),
             Claimed::Ours(file) => {
-                let bytes = file.len()?;
                 locks.push(file);
-                Ok(Some(bytes))
+                let known = rows::chunk_places(conn, raw.num, 0..u32::MAX)?;
+                Ok(Some(known.values().map(|chunk| chunk.len).sum()))
             }
         }
     }
