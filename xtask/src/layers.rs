@@ -46,9 +46,9 @@ const TABLE: &[Layer] = &[
     ),
     layer(
         "bus-store",
-        &["bus-model", "bus-codec"],
+        &["bus-model"],
         &[],
-        "the contract speaks the model; only its conformance suite (a feature) encodes bodies",
+        "the contract speaks the model",
     ),
     layer(
         "bus-store-embedded",
