@@ -158,8 +158,9 @@ fn of_remote(kind: RemoteErrorKind) -> Exit {
         RemoteErrorKind::Unavailable
         | RemoteErrorKind::Timeout
         | RemoteErrorKind::OverCapacity
+        | RemoteErrorKind::Truncated
         | RemoteErrorKind::Closed => Exit::TryAgain,
-        RemoteErrorKind::Mismatch | RemoteErrorKind::Truncated => Exit::Mismatch,
+        RemoteErrorKind::Mismatch => Exit::Mismatch,
         _ => Exit::Error,
     }
 }

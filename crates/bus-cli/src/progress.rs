@@ -4,6 +4,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -26,6 +27,16 @@ pub(crate) fn bar(output: Output, what: &'static str, total: Option<u64>) -> Pro
     }
     bar.set_message(what);
     bar
+}
+
+/// A spinner beside a message. Hidden in a pipe.
+pub(crate) fn spinner(output: Output) -> ProgressBar {
+    let spinner = bar(output, "", None);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
 }
 
 /// A reader that moves a bar as it is read.

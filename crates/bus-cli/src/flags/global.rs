@@ -14,7 +14,7 @@ pub(crate) struct GlobalFlags {
     #[arg(long, global = true, value_name = "STORE", conflicts_with = "url")]
     pub(crate) store: Option<StoreFlag>,
 
-    /// Reach a daemon instead of a store, such as http://127.0.0.1:8079
+    /// Reach a daemon instead of a store, such as `http://127.0.0.1:8079`
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<DaemonUrl>,
 

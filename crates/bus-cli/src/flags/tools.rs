@@ -40,7 +40,7 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "SECS")]
     pub(crate) purge_secs: Option<u64>,
 
-    /// A web page's Origin that may drive the daemon, such as https://tools.example; repeatable
+    /// A web page's Origin that may drive the daemon, such as `https://tools.example`; repeatable
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
 

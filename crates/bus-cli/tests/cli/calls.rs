@@ -190,7 +190,7 @@ fn arguments_come_from_a_pipe_too() {
 #[test]
 fn every_call_is_one_event_in_the_log() {
     let place = Place::new();
-    let log = std::fs::File::create(place.path().join("log")).unwrap();
+    let log = fs::File::create(place.path().join("log")).unwrap();
     let mut serve = place.bus(["serve", "--json", "--listen", "127.0.0.1:0"]);
     let daemon = Serving::spawn(serve.args(["--log-format", "json"]).stderr(log));
     let url = daemon.url.clone();

@@ -80,6 +80,20 @@ fn a_file_that_is_there_is_replaced_and_nothing_else_is_left() {
 }
 
 #[test]
+fn a_result_gets_the_rights_of_any_new_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let id = place.put(b"x");
+    place.run(["get", &id, "-o", "out"]).ok();
+    place.file("any", "x");
+    let mode = |name: &str| {
+        let path = place.path().join(name);
+        std::fs::metadata(path).unwrap().permissions().mode()
+    };
+    assert_eq!(mode("out"), mode("any"));
+}
+
+#[test]
 fn a_read_that_fails_leaves_the_old_file_as_it_was() {
     let place = Place::new();
     place.file("out", "old");

@@ -24,7 +24,8 @@ use crate::{
 /// Where the stage cannot be set, or a row was not what it should be.
 pub(crate) async fn run(output: Output, flags: &DemoFlags) -> anyhow::Result<()> {
     let start = Instant::now();
-    let spinner = progress::bar(output, "making files", None);
+    let spinner = progress::spinner(output);
+    spinner.set_message("making files");
     let stage = Stage::set(flags).await?;
     let mut rows = Vec::new();
     for step in rows::Step::ALL {

@@ -11,6 +11,17 @@ use super::{
 };
 use crate::output::Output;
 
+const HEADER: [&str; 8] = [
+    "",
+    "TOOL RESULT",
+    "SIZE",
+    "DELIVERED",
+    "TIME",
+    "SPEED",
+    "RATIO",
+    "SHA-256",
+];
+
 /// The rows and what they were made with.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -39,20 +50,17 @@ impl Report {
             "A daemon on a free port, a fresh embedded store, and a client that takes messages of up to 1 MiB.\n",
         )?;
         let mut table = output.table();
-        table.set_header([
-            "",
-            "TOOL RESULT",
-            "SIZE",
-            "DELIVERED",
-            "TIME",
-            "SPEED",
-            "SHA-256",
-            "NOTE",
-        ]);
+        table.set_header(HEADER);
         for row in &self.rows {
             table.add_row(cells(row));
         }
         output.line(table.trim_fmt())?;
+        output.line("")?;
+        for row in &self.rows {
+            if let Some(note) = note(row) {
+                output.line(format!("  {}: {note}", row.what))?;
+            }
+        }
         output.line(self.summary())?;
         Ok(())
     }
@@ -84,13 +92,15 @@ fn cells(row: &Row) -> [String; 8] {
         } else {
             String::new()
         },
+        row.stored_bytes
+            .map(|stored| ratio(row.size, stored))
+            .unwrap_or_default(),
         match row.verified {
             Some(true) => "same",
             Some(false) => "DIFFERS",
             None => "",
         }
         .to_owned(),
-        note(row),
     ]
 }
 
@@ -104,16 +114,17 @@ fn delivered(delivery: Delivery) -> &'static str {
     }
 }
 
-fn note(row: &Row) -> String {
-    let mut note = row.note.clone();
-    if let Some(stored) = row.stored_bytes.filter(|stored| *stored > 0) {
-        #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-        let ratio = row.size as f64 / stored as f64;
-        note.push_str(&format!(", {ratio:.1} : 1"));
-    }
+fn ratio(size: u64, stored: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let ratio = size as f64 / stored.max(1) as f64;
+    format!("{ratio:.1} : 1")
+}
+
+/// What does not fit a cell.
+fn note(row: &Row) -> Option<String> {
     if let Some(peak) = row.peak_memory_bytes {
         let peak = ByteSize::new(peak).unwrap_or_default();
-        note.push_str(&format!(", peak memory {peak} (daemon and client)"));
+        return Some(format!("peak memory {peak}, daemon and client together"));
     }
-    note
+    (!row.note.is_empty()).then(|| row.note.clone())
 }

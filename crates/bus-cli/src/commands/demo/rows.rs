@@ -161,6 +161,7 @@ pub(super) async fn play(step: Step, stage: &Stage) -> Row {
         Err(error) => {
             (row.delivery, row.note) = explain(&error);
             row.ok = step.is_expected(row.delivery);
+            row.peak_memory_bytes = None;
         }
     }
     row
@@ -187,7 +188,7 @@ async fn receive(step: Step, stage: &Stage, sample: &Sample) -> anyhow::Result<R
             let payload = payload.into_payload()?;
             let size = payload.len() as u64;
             let digest = tokio::task::spawn_blocking(move || Digest::of(&payload)).await?;
-            let note = "in its frame".to_owned();
+            let note = String::new();
             Ok(Received {
                 delivery: Delivery::Inline,
                 digest,
@@ -202,7 +203,7 @@ async fn receive(step: Step, stage: &Stage, sample: &Sample) -> anyhow::Result<R
             let (digest, size) = tokio::task::spawn_blocking(move || digest_of(&place)).await??;
             let note = match step {
                 Step::Escaped => format!("its frame would have {}", frame_of(sample, stage).await?),
-                _ => format!("stored as {}", retrieval.encoding),
+                _ => String::new(),
             };
             let stored_bytes = Some(retrieval.stored_bytes);
             Ok(Received {
