@@ -50,7 +50,9 @@
 //!
 //! A writer holds an exclusive lock on its body file from its making on. The system drops it with
 //! the process, however that ends; a process that is merely stopped keeps it. So for another process
-//! an upload is abandoned only when its lease is over *and* its lock is free. Within a
+//! an upload is abandoned only when its lease is over *and* its lock is free. (Between its row and
+//! its file there is no lock yet: a writer that stops just there for longer than its lease loses
+//! the upload, and is told so.) Within a
 //! process leases alone decide, since a call that was dropped leaves no other trace: whoever holds
 //! an upload longer than its lease without a word loses it to the next `begin` or `purge`.
 //! Chunks start the lease anew in memory; the index hears of it once a quarter has gone by, so

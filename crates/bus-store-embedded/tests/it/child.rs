@@ -12,7 +12,7 @@ use bus_model::Digest;
 use bus_store::Store as _;
 use bus_store_embedded::{EmbeddedStore, Options, Step, StepHook};
 
-use crate::support::{begin, body, message, noise, publish, upload};
+use crate::support::{LEASE, begin, body, message, noise, publish, upload};
 
 const TASK: &str = "BUS_EMBEDDED_TEST_TASK";
 const DIR: &str = "BUS_EMBEDDED_TEST_DIR";
@@ -114,8 +114,10 @@ async fn process() {
     };
     let store = EmbeddedStore::open_with(dir, options).unwrap();
     match task {
-        "publish" => publish_for_ever(&store, argument).await,
-        "publish-one" | "stop-at" => publish_and_delete(&store).await,
+        // Over at once, so that the lock alone tells the living from the dead.
+        "publish" => publish_for_ever(&store, argument, Duration::from_millis(1)).await,
+        "publish-leased" => publish_for_ever(&store, argument, LEASE).await,
+        "stop-at" => publish_and_delete(&store).await,
         "hold" => hold(&store).await,
         other => panic!("{other} is not a task"),
     }
@@ -141,12 +143,11 @@ fn stop_at(step: &str) -> StepHook {
 
 /// Publishes one message after the other, large and small, whole and in steps, and says so after
 /// each.
-async fn publish_for_ever(store: &EmbeddedStore, prefix: &str) {
+async fn publish_for_ever(store: &EmbeddedStore, prefix: &str, lease: Duration) {
     for i in 0.. {
         let name = format!("{prefix}-{i}");
         let mut message = message(&name, CHUNK as u64);
-        // Over at once, so that the lock alone tells the living from the dead.
-        message.plan.lease = Duration::from_millis(1);
+        message.plan.lease = lease;
         let whole = body(payload(&name), CHUNK);
         if i % 2 == 0 {
             store

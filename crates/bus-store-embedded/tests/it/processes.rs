@@ -211,7 +211,7 @@ async fn a_writer_whose_message_another_process_deletes_learns_it() {
 async fn two_processes_write_and_read_at_the_same_time() {
     let dir = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(dir.path()).unwrap();
-    let mut child = Process::start(dir.path(), "publish theirs");
+    let mut child = Process::start(dir.path(), "publish-leased theirs");
     for i in 0..30 {
         let ours = format!("ours-{i}");
         publish(&store, &ours, &body(payload(&ours), CHUNK)).await;
