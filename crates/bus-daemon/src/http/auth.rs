@@ -42,7 +42,9 @@ pub(super) fn is_upgrade(request: &Request) -> bool {
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (only, second) = (values.next()?, values.next());
-    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+    // A token may be any text, and a WebSocket's `hello` shows it as UTF-8 too.
+    let text = std::str::from_utf8(only.as_bytes()).ok()?;
+    let (scheme, token) = text.split_once(' ')?;
     (second.is_none() && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
 }
 

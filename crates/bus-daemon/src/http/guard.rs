@@ -9,7 +9,7 @@ use std::{net::IpAddr, net::SocketAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -19,9 +19,9 @@ use crate::state::AppState;
 
 /// What a page of an allowed origin may send and read.
 const CORS_METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
-const CORS_REQUEST_HEADERS: &str = "Authorization, Content-Type, Range, If-Range, If-None-Match, \
-    Repr-Digest, Bus-Session, Bus-Tool, Bus-Provider, Bus-Ttl-Hours, Bus-Priority, Bus-Metadata, \
-    Bus-Accept-Frames";
+const CORS_REQUEST_HEADERS: &str = "Authorization, Content-Type, Range, If-Range, If-Match, \
+    If-None-Match, Repr-Digest, Content-Digest, X-Request-Id, Bus-Session, Bus-Tool, \
+    Bus-Provider, Bus-Ttl-Hours, Bus-Priority, Bus-Metadata, Bus-Accept-Frames";
 const CORS_ANSWER_HEADERS: &str = "Location, ETag, Repr-Digest, Content-Range, Accept-Ranges, \
     Retry-After, X-Request-Id";
 
@@ -99,24 +99,22 @@ impl Rules<'_> {
 
     fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let mut hosts = headers.get_all(header::HOST).iter();
-        let (host, second) = (hosts.next(), hosts.next());
-        let host = match (host, second, uri.authority()) {
-            (Some(_), Some(_), _) => return Err(bad_host("the request has several Host headers")),
-            // A target with an authority wins over Host (RFC 9112, section 3.2.2): both must fit.
-            (_, _, Some(authority)) if !self.allows_host(authority.as_str()) => {
-                return Err(foreign_host(authority.as_str()));
-            }
-            (None, _, Some(_)) => return Ok(()),
-            (None, _, None) => return Err(bad_host("the request has no Host header")),
-            (Some(host), None, _) => host,
+        let host = match (hosts.next(), hosts.next()) {
+            (Some(only), None) => only
+                .to_str()
+                .map_err(|_| bad_host("the Host header is not visible ASCII"))?,
+            (None, _) => return Err(bad_host("the request has no Host header")),
+            _ => return Err(bad_host("the request has several Host headers")),
         };
-        let host = host
-            .to_str()
-            .map_err(|_| bad_host("the Host header is not visible ASCII"))?;
-        if self.allows_host(host) {
-            Ok(())
-        } else {
-            Err(foreign_host(host))
+        // A target with an authority wins over Host (RFC 9112, section 3.2.2): both must fit.
+        let target = uri.authority().map(Authority::as_str);
+        match target
+            .into_iter()
+            .chain([host])
+            .find(|name| !self.allows_host(name))
+        {
+            Some(foreign) => Err(foreign_host(foreign)),
+            None => Ok(()),
         }
     }
 

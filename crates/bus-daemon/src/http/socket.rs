@@ -40,4 +40,5 @@ fn upgrade_required(detail: impl Into<String>) -> Problem {
         "connect with a WebSocket client (RFC 6455, version 13)",
     )
     .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+    .with_header(header::CONNECTION, HeaderValue::from_static("upgrade"))
 }

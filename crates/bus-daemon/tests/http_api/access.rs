@@ -83,6 +83,10 @@ async fn half_an_upgrade_is_no_way_in(#[case] path: &str, #[case] status: u16) {
     let answer = daemon.raw(&head, b"").await;
     assert_eq!(status_of(&answer), status, "{answer}");
     assert!(!answer.contains("<html"), "{answer}");
+    // RFC 9110, section 7.8: whoever sends Upgrade names it in Connection.
+    let head = answer.to_ascii_lowercase();
+    assert!(head.contains("upgrade: websocket\r\n"), "{answer}");
+    assert!(head.contains("connection: upgrade"), "{answer}");
 }
 
 fn upgrade(path: &str, more: &str) -> String {
@@ -149,6 +153,31 @@ async fn not_one_host(#[case] lines: &str, #[case] status: u16) {
     let daemon = daemon().await;
     let head = format!("GET /healthz HTTP/1.1\n{lines}Connection: close\n\n");
     assert_eq!(status_of(&daemon.raw(&head, b"").await), status);
+}
+
+#[tokio::test]
+async fn a_target_with_a_host_does_not_stand_for_the_header() {
+    let daemon = daemon().await;
+    let head = "GET http://HOST/healthz HTTP/1.1\nConnection: close\n\n";
+    assert_eq!(status_of(&daemon.raw(head, b"").await), 400);
+    let head = "GET http://HOST/healthz HTTP/1.1\nHost: HOST\nConnection: close\n\n";
+    assert_eq!(status_of(&daemon.raw(head, b"").await), 200);
+}
+
+#[tokio::test]
+async fn a_token_need_not_be_ascii() {
+    let config = DaemonConfig {
+        token: Some("pässwort".into()),
+        ..DaemonConfig::default()
+    };
+    let daemon = daemon_with(bus().build(), config).await;
+    for (token, status) in [("pässwort", 200), ("passwort", 401)] {
+        let head = format!(
+            "GET /readyz HTTP/1.1\nHost: HOST\nAuthorization: Bearer {token}\n\
+             Connection: close\n\n"
+        );
+        assert_eq!(status_of(&daemon.raw(&head, b"").await), status);
+    }
 }
 
 #[tokio::test]
