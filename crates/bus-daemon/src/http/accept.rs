@@ -7,6 +7,10 @@
 
 use bus_model::CompressionType;
 
+/// The largest window that every decoder of the content coding zstd takes (RFC 9659): 8 MiB. The
+/// window of a frame is never larger than what it holds.
+const ZSTD_WINDOW: u64 = 8 << 20;
+
 /// The form of a payload that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -26,9 +30,9 @@ pub(crate) struct Accepts<'a> {
 }
 
 impl Accepts<'_> {
-    /// The form for a body of `chunks` chunks stored as `stored`; `None` where the client refuses
-    /// the decoded bytes and nothing else can be sent (406).
-    pub(crate) fn choose(self, stored: CompressionType, chunks: u32) -> Option<Form> {
+    /// The form for a payload of `size` bytes in `chunks` chunks stored as `stored`; `None` where
+    /// the client refuses the decoded bytes and nothing else can be sent (406).
+    pub(crate) fn choose(self, stored: CompressionType, chunks: u32, size: u64) -> Option<Form> {
         let Some(coding) = stored.content_coding() else {
             return self.takes_decoded().then_some(Form::Decoded);
         };
@@ -42,7 +46,8 @@ impl Accepts<'_> {
             // Whoever takes anything gets the plain bytes, unless those are refused.
             None => identity == 0 && wishes.any.is_some_and(|weight| weight > 0),
         };
-        if wished && chunks == 1 {
+        let fits = stored != CompressionType::Zstd || size <= ZSTD_WINDOW;
+        if wished && fits && chunks == 1 {
             Some(Form::Stored)
         } else {
             (identity > 0).then_some(Form::Decoded)
@@ -162,7 +167,7 @@ mod tests {
             encoding,
             frames: None,
         };
-        assert_eq!(accepts.choose(CompressionType::Zstd, 1), form);
+        assert_eq!(accepts.choose(CompressionType::Zstd, 1, 4000), form);
     }
 
     #[rstest]
@@ -178,7 +183,7 @@ mod tests {
         #[case] form: Option<Form>,
     ) {
         let accepts = Accepts { encoding, frames };
-        assert_eq!(accepts.choose(CompressionType::Zstd, 3), form);
+        assert_eq!(accepts.choose(CompressionType::Zstd, 3, 4000), form);
     }
 
     #[rstest]
@@ -190,7 +195,7 @@ mod tests {
             encoding: Some(field),
             frames: None,
         };
-        assert_eq!(accepts.choose(CompressionType::Gzip, 1), form);
+        assert_eq!(accepts.choose(CompressionType::Gzip, 1, 4000), form);
     }
 
     #[test]
@@ -199,12 +204,12 @@ mod tests {
             encoding: Some("zstd, gzip"),
             frames: Some("zstd, gzip"),
         };
-        assert_eq!(all.choose(CompressionType::None, 4), DECODED);
+        assert_eq!(all.choose(CompressionType::None, 4, 4000), DECODED);
         let none = Accepts {
             encoding: Some("identity;q=0"),
             frames: None,
         };
-        assert_eq!(none.choose(CompressionType::None, 1), None);
+        assert_eq!(none.choose(CompressionType::None, 1, 4000), None);
     }
 
     proptest! {
@@ -212,14 +217,14 @@ mod tests {
         fn no_field_makes_it_panic(encoding in ".{0,80}", frames in ".{0,40}", chunks in 1_u32..9) {
             let accepts = Accepts { encoding: Some(&encoding), frames: Some(&frames) };
             for stored in CompressionType::ALL {
-                let _ = accepts.choose(stored, chunks);
+                let _ = accepts.choose(stored, chunks, 4000);
             }
         }
 
         #[test]
         fn nothing_but_our_header_sends_several_frames(encoding in "[a-z0-9*;=., -]{0,60}") {
             let accepts = Accepts { encoding: Some(&encoding), frames: None };
-            prop_assert_ne!(accepts.choose(CompressionType::Zstd, 2), Some(Form::Stored));
+            prop_assert_ne!(accepts.choose(CompressionType::Zstd, 2, 4000), Some(Form::Stored));
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{net::SocketAddr, pin::pin, sync::Arc};
 
-use axum::{Extension, Router, extract::ConnectInfo, serve::Listener};
+use axum::{Router, serve::Listener};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -35,11 +35,11 @@ where
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
-        let (io, peer) = tokio::select! {
+        let (io, _) = tokio::select! {
             () = state.shutdown.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let router = router.clone().layer(Extension(ConnectInfo(peer)));
+        let router = router.clone();
         let state = Arc::clone(&state);
         tokio::spawn(async move {
             one(io, router, &state).await;
@@ -62,6 +62,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_header_size(limits.max_header_bytes)
+        // A client may say that no more comes and wait for its answer all the same.
+        .half_close(true)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut connection = pin!(connection);

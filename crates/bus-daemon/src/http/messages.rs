@@ -5,7 +5,7 @@ use std::{str::FromStr, sync::Arc};
 use axum::{
     Json,
     extract::{FromRequestParts, Path, Query, Request, State, rejection::QueryRejection},
-    http::{HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use bus_client::{ClientError, ClientErrorKind, Published, Source};
@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio_util::io::StreamReader;
 
-use super::{headers, problem::Problem, upload::UploadBody};
+use super::{condition, headers, problem::Problem, upload::UploadBody};
 use crate::state::AppState;
 
 /// The most records that one page of a listing may ask for.
@@ -51,6 +51,7 @@ pub(super) async fn put(
     Txn(txn): Txn,
     request: Request,
 ) -> Result<Response, Problem> {
+    condition::may_change(request.headers())?;
     publish(&state, txn, request).await
 }
 
@@ -60,8 +61,7 @@ async fn publish(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    // First of all, so that a refusal below still lets the client finish sending.
-    let body = UploadBody::new(body, &parts.headers, state.config.limits.body_idle);
+    let body = UploadBody::new(body, state.config.limits.body_idle);
     let mut message = headers::message(&parts.headers)?;
     message.transaction_id = Some(txn);
     refuse_too_large(state, body.declared())?;
@@ -83,6 +83,7 @@ async fn publish(
         created,
         "stored a payload that came over HTTP"
     );
+    condition::is_first_as_asked(&parts.headers, created)?;
     Ok(stored(&record, created))
 }
 
@@ -128,7 +129,9 @@ pub(super) async fn record(
 pub(super) async fn delete(
     State(state): State<Arc<AppState>>,
     Txn(txn): Txn,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
+    condition::may_change(&headers)?;
     state
         .metrics
         .timed("delete", state.client.delete(&txn))
@@ -147,7 +150,9 @@ pub(super) struct Acknowledged {
 pub(super) async fn acknowledge(
     State(state): State<Arc<AppState>>,
     Txn(txn): Txn,
+    headers: HeaderMap,
 ) -> Result<Json<Acknowledged>, Problem> {
+    condition::may_change(&headers)?;
     let acknowledged_at = state
         .metrics
         .timed("acknowledge", state.client.acknowledge(&txn))

@@ -7,7 +7,8 @@
 //! | `messages` | publish, list, look at, acknowledge, delete |
 //! | `headers`, `upload` | what a publishing request says, and its body |
 //! | `payload` | redeeming a claim |
-//! | `accept`, `range` | which form and which bytes a client gets, pure |
+//! | `accept`, `range`, `condition` | which form, which bytes and whether a client gets them, pure |
+//! | `framing` | where a request's body ends, and the rest that nobody reads |
 //! | `health`, `page`, `openapi` | the daemon's own state and description |
 //! | `socket` | where HTTP becomes WebSocket |
 //! | `guard` | keeps web pages away |
@@ -21,7 +22,7 @@ use std::{any::Any, sync::Arc};
 use axum::{
     Router,
     http::{Method, StatusCode, Uri},
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
 use tower_http::catch_panic::CatchPanicLayer;
@@ -31,7 +32,9 @@ use problem::Problem;
 
 mod accept;
 mod auth;
+mod condition;
 pub(crate) mod connection;
+mod framing;
 mod guard;
 mod headers;
 mod health;
@@ -46,8 +49,8 @@ mod routes;
 mod socket;
 mod upload;
 
-/// The whole API of one daemon. From the outside in: counters and request id, a net for panics,
-/// the guard against web pages, the token, the routes.
+/// The whole API of one daemon. From the outside in: counters and request id, the body's framing,
+/// a net for panics, the guard against web pages, the token, the routes.
 pub(crate) fn router(state: Arc<AppState>) -> Router {
     routes::router()
         .fallback(no_such_path)
@@ -55,6 +58,7 @@ pub(crate) fn router(state: Arc<AppState>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&state), auth::require_token))
         .layer(from_fn_with_state(Arc::clone(&state), guard::guard))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(framing::framing))
         .layer(from_fn_with_state(Arc::clone(&state), observe::observe))
         .with_state(state)
 }

@@ -23,6 +23,7 @@ use futures::{StreamExt as _, stream};
 
 use super::{
     accept::{Accepts, Form},
+    condition,
     headers::list,
     messages::Txn,
     problem::Problem,
@@ -46,9 +47,7 @@ pub(super) async fn get(
         .timed("open", state.client.fetch(&txn))
         .await?;
     let representation = Representation::choose(&fetched, &method, &headers)?;
-    if let Some(tags) = list(&headers, "if-none-match")
-        && range::names_etag(&tags, &representation.etag)
-    {
+    if condition::copy_is_current(&headers, &representation.etag)? {
         return Ok(representation.not_modified());
     }
     let wanted = representation.wanted(&method, &headers);
@@ -84,6 +83,7 @@ pub(super) async fn get(
 pub(super) async fn manifest(
     State(state): State<Arc<AppState>>,
     Txn(txn): Txn,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let fetched = state
         .metrics
@@ -91,13 +91,15 @@ pub(super) async fn manifest(
         .await?;
     let bytes = fetched.manifest().to_bytes();
     let digest = Digest::of(&bytes);
-    let mut response = Body::from(bytes).into_response();
+    let etag = format!("\"{digest}\"");
+    let mut response = if condition::copy_is_current(&headers, &etag)? {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let kind = [(header::CONTENT_TYPE, "application/vnd.bus.manifest")];
+        (kind, bytes).into_response()
+    };
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/vnd.bus.manifest"),
-    );
-    headers.insert(header::ETAG, text(&format!("\"{digest}\""))?);
+    headers.insert(header::ETAG, text(&etag)?);
     headers.insert(REPR_DIGEST, text(&digest.to_repr_digest())?);
     private(headers);
     Ok(response)
@@ -130,9 +132,10 @@ impl Representation {
             return Ok(decoded);
         }
         let manifest = fetched.manifest();
-        match accepts.choose(manifest.encoding(), manifest.chunk_count()) {
+        let (chunks, size) = (manifest.chunk_count(), manifest.payload_size());
+        match accepts.choose(manifest.encoding(), chunks, size) {
             Some(form) => Ok(Self::of(fetched, form)),
-            None => Err(not_acceptable(manifest.chunk_count())),
+            None => Err(not_acceptable(chunks)),
         }
     }
 

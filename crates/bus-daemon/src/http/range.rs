@@ -37,15 +37,6 @@ pub(crate) fn if_range_holds(field: Option<&str>, etag: &str) -> bool {
     field.is_none_or(|field| field.trim() == etag)
 }
 
-/// Whether an `If-None-Match` field names `etag` (weak comparison, as RFC 9110 asks) or is `*`.
-pub(crate) fn names_etag(field: &str, etag: &str) -> bool {
-    // Our own tags hold no comma, so splitting at commas cannot tear one apart.
-    field.split(',').map(str::trim).any(|tag| {
-        let tag = tag.strip_prefix("W/").unwrap_or(tag);
-        tag == "*" || tag == etag
-    })
-}
-
 /// The value of `Content-Range` for `part` of `size` bytes.
 pub(crate) fn content_range(part: &Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", part.start, part.end.saturating_sub(1))
@@ -137,17 +128,6 @@ mod tests {
     #[case(Some("Sun, 22 Nov 2026 00:00:00 GMT"), false)]
     fn if_range(#[case] field: Option<&str>, #[case] holds: bool) {
         assert_eq!(if_range_holds(field, "\"a\""), holds);
-    }
-
-    #[rstest]
-    #[case("*", true)]
-    #[case("\"a\"", true)]
-    #[case("W/\"a\"", true)]
-    #[case("\"b\", \"a\"", true)]
-    #[case("\"b\"", false)]
-    #[case("a", false)]
-    fn if_none_match(#[case] field: &str, #[case] matches: bool) {
-        assert_eq!(names_etag(field, "\"a\""), matches);
     }
 
     proptest! {

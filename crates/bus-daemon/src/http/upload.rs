@@ -7,34 +7,17 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    body::{Body, BodyDataStream, HttpBody as _},
-    http::{HeaderMap, header},
-};
+use axum::body::{Body, BodyDataStream, HttpBody as _};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-use tokio::{
-    runtime::Handle,
-    time::{Instant, Sleep, sleep, timeout},
-};
-
-/// How much of a refused body is still read, so that its sender gets to see the answer.
-const DRAIN_BYTES: usize = 16 << 20;
-/// How long that may take.
-const DRAIN_TIME: Duration = Duration::from_secs(2);
+use tokio::time::{Sleep, sleep};
 
 /// A request's body. Its end is the end that the client meant: a transfer that was cut off is an
 /// error.
-///
-/// Dropped before its end, it reads a bounded rest in the background. Closing a socket that still
-/// holds unread bytes resets the connection, and a client that was still sending would see that
-/// reset instead of the reason. A client that waits for `100 Continue` sends nothing before it
-/// gets the answer, so nothing is read from it.
 pub(super) struct UploadBody {
     /// `None` once it has ended or failed.
     body: Option<BodyDataStream>,
     declared: Option<u64>,
-    waits_for_continue: bool,
     idle: Duration,
     deadline: Pin<Box<Sleep>>,
     /// Whether the deadline runs. It does only while somebody waits for the client: a store that
@@ -43,12 +26,11 @@ pub(super) struct UploadBody {
 }
 
 impl UploadBody {
-    /// The body of a request with `headers`; it may pause for at most `idle`.
-    pub(super) fn new(body: Body, headers: &HeaderMap, idle: Duration) -> Self {
+    /// A body that may pause for at most `idle`.
+    pub(super) fn new(body: Body, idle: Duration) -> Self {
         Self {
             declared: body.size_hint().exact(),
             body: Some(body.into_data_stream()),
-            waits_for_continue: headers.contains_key(header::EXPECT),
             idle,
             deadline: Box::pin(sleep(idle)),
             waiting: false,
@@ -69,7 +51,6 @@ impl Stream for UploadBody {
         let Some(body) = &mut this.body else {
             return Poll::Ready(None);
         };
-        this.waits_for_continue = false;
         let answer = match body.poll_next_unpin(cx) {
             Poll::Ready(Some(Ok(bytes))) => {
                 this.waiting = false;
@@ -80,7 +61,7 @@ impl Stream for UploadBody {
             Poll::Pending => {
                 if !this.waiting {
                     this.waiting = true;
-                    this.deadline.as_mut().reset(Instant::now() + this.idle);
+                    this.deadline.set(sleep(this.idle));
                 }
                 if this.deadline.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
@@ -94,30 +75,6 @@ impl Stream for UploadBody {
     }
 }
 
-impl Drop for UploadBody {
-    fn drop(&mut self) {
-        let Some(body) = self.body.take() else {
-            return;
-        };
-        if self.waits_for_continue {
-            return;
-        }
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(timeout(DRAIN_TIME, drain(body)));
-        }
-    }
-}
-
-async fn drain(mut body: BodyDataStream) {
-    let mut left = DRAIN_BYTES;
-    while let Some(Ok(bytes)) = body.next().await {
-        match left.checked_sub(bytes.len()) {
-            Some(rest) => left = rest,
-            None => return,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures::{TryStreamExt as _, stream};
@@ -127,7 +84,7 @@ mod tests {
     const IDLE: Duration = Duration::from_secs(30);
 
     fn upload(parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> UploadBody {
-        UploadBody::new(Body::from_stream(parts), &HeaderMap::new(), IDLE)
+        UploadBody::new(Body::from_stream(parts), IDLE)
     }
 
     #[tokio::test(start_paused = true)]
@@ -163,5 +120,15 @@ mod tests {
     async fn a_failure_is_not_an_end() {
         let parts = stream::iter([Ok(Bytes::from("some")), Err(io::Error::other("cut"))]);
         assert!(upload(parts).try_collect::<Vec<_>>().await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_may_be_without_end() {
+        let parts = stream::once(async { Ok::<_, io::Error>(Bytes::from("some")) })
+            .chain(stream::pending());
+        let mut body = UploadBody::new(Body::from_stream(parts), Duration::MAX);
+        assert!(body.try_next().await.unwrap().is_some());
+        let year = Duration::from_secs(365 * 24 * 3600);
+        assert!(tokio::time::timeout(year, body.try_next()).await.is_err());
     }
 }

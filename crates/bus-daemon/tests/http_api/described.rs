@@ -313,9 +313,15 @@ async fn read(described: &mut Described) {
     described.expect(&daemon, part, 206).await;
     let beyond = asked().with(&[("range", "bytes=200000-")]);
     described.expect(&daemon, beyond, 416).await;
-    described
-        .expect(&daemon, asked().with(&[("if-none-match", "*")]), 304)
-        .await;
+    for template in [PAYLOAD, MANIFEST] {
+        let asked = || ask("GET", template, "m");
+        let current = asked().with(&[("if-none-match", "*")]);
+        described.expect(&daemon, current, 304).await;
+    }
+    for (method, template) in described.operations(Some(412)) {
+        let stale = ask(&method, &template, "m").with(&[("if-match", "\"x\"")]);
+        described.expect(&daemon, stale, 412).await;
+    }
     let picky = asked().with(&[("accept-encoding", "identity;q=0")]);
     described.expect(&daemon, picky, 406).await;
     for (method, template) in reads() {
@@ -338,6 +344,32 @@ async fn read(described: &mut Described) {
         .await;
 }
 
+/// Whatever goes wrong in the store, the answer is one that the document knows.
+#[tokio::test]
+async fn no_failure_of_the_store_has_an_answer_that_is_not_described() {
+    let mut described = Described::new().await;
+    for kind in [
+        StoreErrorKind::Denied,
+        StoreErrorKind::Damaged,
+        StoreErrorKind::NewerFormat,
+        StoreErrorKind::Overloaded,
+        StoreErrorKind::Unavailable,
+        StoreErrorKind::Timeout,
+        StoreErrorKind::Internal,
+    ] {
+        let client = bus_over(Arc::new(failing(kind))).build();
+        let daemon = daemon_with(client, DaemonConfig::default()).await;
+        for (method, template) in described.operations(None) {
+            if template == "/ws" {
+                continue;
+            }
+            let path = template.replace("{txn}", "m");
+            let answer = daemon.request(&method, &path).send().await.unwrap();
+            described.check(&method, &template, answer).await;
+        }
+    }
+}
+
 fn reads() -> [(&'static str, &'static str); 5] {
     [
         ("GET", ONE),
@@ -353,6 +385,8 @@ async fn failed(described: &mut Described) {
         (StoreErrorKind::Unavailable, 503),
         (StoreErrorKind::Full, 507),
         (StoreErrorKind::Damaged, 500),
+        (StoreErrorKind::Internal, 500),
+        (StoreErrorKind::NewerFormat, 500),
     ] {
         let client = bus_over(Arc::new(failing(kind))).build();
         let daemon = daemon_with(client, DaemonConfig::default()).await;

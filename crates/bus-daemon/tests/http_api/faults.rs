@@ -243,7 +243,8 @@ async fn a_full_disk_is_507_and_leaves_the_daemon_working() {
     assert!(kept.bytes().await.unwrap() == random_payload(300_000, 1));
 }
 
-fn embedded(folder: &Path) -> ClientBuilder {
+/// A client of the bus over a store in `folder`.
+pub(crate) fn embedded(folder: &Path) -> ClientBuilder {
     MessageBusClient::builder()
         .chunk_size(CHUNK)
         .store_spec(StoreSpec::Embedded(folder.to_owned()))

@@ -7,6 +7,7 @@
 mod support;
 
 mod access;
+mod conditions;
 mod described;
 mod faults;
 mod health;

@@ -72,6 +72,24 @@ async fn the_form_that_a_client_gets(
     }
 }
 
+#[rstest]
+#[case("accept-encoding", None)]
+#[case("bus-accept-frames", Some("zstd"))]
+#[tokio::test]
+async fn a_frame_with_a_window_that_browsers_refuse_is_decoded(
+    #[case] name: &str,
+    #[case] coding: Option<&str>,
+) {
+    // RFC 9659: a decoder of the content coding need not take a window beyond 8 MiB.
+    let client = bus().chunk_size(16 << 20).build();
+    let daemon = daemon_with(client, DaemonConfig::default()).await;
+    let record = daemon.put("m", vec![b'x'; (8 << 20) + 1]).await;
+    assert_eq!(record["chunk_count"], 1);
+    let answer = payload(&daemon, "m", &[(name, "zstd")]).await;
+    let sent = answer.headers().get("content-encoding");
+    assert_eq!(sent.map(|v| v.to_str().unwrap()), coding);
+}
+
 /// The payload, decoded frame by frame as the manifest cuts them.
 async fn decoded(daemon: &TestDaemon, txn: &str, stored: &Bytes) -> Bytes {
     let path = format!("/v1/messages/{txn}/manifest");

@@ -5,8 +5,10 @@ use std::time::Duration;
 use bus_daemon::{DaemonConfig, Limits};
 use bus_model::ByteSize;
 use rstest::rstest;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::faults::embedded;
 use crate::support::{
     TestDaemon, bus, daemon, daemon_with, expect_problem, header, read_all, status_of,
 };
@@ -20,6 +22,14 @@ async fn expect_nothing(daemon: &TestDaemon, txn: &str) {
     assert_eq!(answer.status(), 404);
     let listed = daemon.get("/v1/messages").send().await.unwrap();
     assert!(!listed.text().await.unwrap().contains(txn));
+}
+
+/// The status in the record of `txn`; empty where there is none.
+async fn record_status(daemon: &TestDaemon, txn: &str) -> String {
+    let path = format!("/v1/messages/{txn}");
+    let answer = daemon.get(&path).send().await.unwrap();
+    let record: Value = answer.json().await.unwrap();
+    record["status"].as_str().unwrap_or_default().to_owned()
 }
 
 #[rstest]
@@ -53,9 +63,32 @@ async fn a_client_that_vanishes_leaves_nothing() {
     let daemon = daemon().await;
     let head = "PUT /v1/messages/gone HTTP/1.1\nHost: HOST\nContent-Length: 400000\n\n";
     let socket = daemon.connect(head, &[b'x'; SENT]).await;
+    // It has begun once it has a record; then its writer goes away.
+    while record_status(&daemon, "gone").await != "pending" {}
     drop(socket);
+    while record_status(&daemon, "gone").await == "pending" {}
     expect_nothing(&daemon, "gone").await;
     daemon.put("gone", "whole").await;
+}
+
+#[rstest]
+#[case("GET /v1/messages/m/payload", "", 200)]
+#[case("GET /v1/messages", "", 200)]
+#[case("PUT /v1/messages/other", "data", 201)]
+#[tokio::test]
+async fn a_client_that_says_that_no_more_comes_still_reads_its_answer(
+    #[case] line: &str,
+    #[case] body: &str,
+    #[case] status: u16,
+) {
+    // A store with files does not answer at once, so the end of the stream comes first.
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = daemon_with(embedded(folder.path()).build(), DaemonConfig::default()).await;
+    daemon.put("m", "data").await;
+    let length = body.len();
+    let head = format!("{line} HTTP/1.1\nHost: HOST\nContent-Length: {length}\n\n");
+    let answer = daemon.raw(&head, body.as_bytes()).await;
+    assert_eq!(status_of(&answer), status, "{answer}");
 }
 
 #[tokio::test]
@@ -92,6 +125,65 @@ async fn a_client_that_sends_too_much_still_reads_why() {
     // All of it is sent before the first byte of the answer is read.
     let mut socket = daemon.connect(head, &vec![b'x'; 4_000_000]).await;
     assert_eq!(status_of(&read_all(&mut socket).await), 413);
+}
+
+#[rstest]
+#[case("PUT /v1/messages/m", "", 401)]
+#[case("PUT /v1/messages/m", "Origin: https://evil.example\n", 403)]
+#[case("PUT /v1/messages/a%20b", "Authorization: Bearer secret\n", 400)]
+#[case("PUT /nowhere", "Authorization: Bearer secret\n", 404)]
+#[case("PUT /v1/messages", "Authorization: Bearer secret\n", 405)]
+#[case("GET /healthz", "", 200)]
+#[tokio::test]
+async fn whoever_is_answered_before_the_body_was_looked_at_still_reads_it(
+    #[case] line: &str,
+    #[case] more: &str,
+    #[case] status: u16,
+) {
+    let config = DaemonConfig {
+        token: Some("secret".into()),
+        ..DaemonConfig::default()
+    };
+    let daemon = daemon_with(bus().build(), config).await;
+    let head = format!(
+        "{line} HTTP/1.1\nHost: HOST\n{more}Content-Length: 8000000\nConnection: close\n\n"
+    );
+    // Most clients send all of it before they read, and give up where they cannot.
+    let mut socket = daemon.connect(&head, &vec![b'x'; 8_000_000]).await;
+    assert_eq!(status_of(&read_all(&mut socket).await), status);
+}
+
+#[rstest]
+#[case("Transfer-Encoding: gzip, chunked")]
+#[case("Transfer-Encoding: chunked, chunked")]
+#[case("Transfer-Encoding: chunked\nTransfer-Encoding: chunked")]
+#[tokio::test]
+async fn a_body_of_unclear_length_is_refused_and_nothing_after_it_is_read(#[case] framing: &str) {
+    let daemon = daemon().await;
+    let head = format!("PUT /v1/messages/m HTTP/1.1\nHost: HOST\n{framing}\n\n");
+    let next = "4\r\ndata\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut socket = daemon.connect(&head, next.as_bytes()).await;
+    let answer = read_all(&mut socket).await;
+    assert_eq!(status_of(&answer), 400, "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    expect_nothing(&daemon, "m").await;
+}
+
+#[rstest]
+#[case("Content-Length: 3\nTransfer-Encoding: chunked")]
+#[case("Transfer-Encoding: chunked\nContent-Length: 3")]
+#[tokio::test]
+async fn of_two_ends_the_chunks_count_and_nothing_after_them_is_read(#[case] framing: &str) {
+    let daemon = daemon().await;
+    let head = format!("PUT /v1/messages/m HTTP/1.1\nHost: HOST\n{framing}\n\n");
+    let next = "4\r\ndata\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut socket = daemon.connect(&head, next.as_bytes()).await;
+    let answer = read_all(&mut socket).await;
+    assert_eq!(status_of(&answer), 201, "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    let path = "/v1/messages/m/payload";
+    let kept = daemon.get(path).send().await.unwrap();
+    assert_eq!(kept.text().await.unwrap(), "data");
 }
 
 fn hasty() -> DaemonConfig {
