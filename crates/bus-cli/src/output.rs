@@ -3,12 +3,11 @@
 use std::{
     error::Error,
     fmt::Display,
+    fs::File,
     io::{self, IsTerminal as _, Write as _},
     os::fd::AsFd as _,
-    sync::Arc,
 };
 
-use bytes::Bytes;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
@@ -108,23 +107,9 @@ fn causes_of<'a>(chain: impl Iterator<Item = &'a (dyn Error + 'static)>) -> Vec<
     texts
 }
 
-/// Payload bytes to stdout, off the reactor and without line buffering.
-#[derive(Debug, Clone)]
-pub(crate) struct RawStdout(Arc<std::fs::File>);
-
-impl RawStdout {
-    /// Opens stdout.
-    pub(crate) fn open() -> io::Result<Self> {
-        Ok(Self(Arc::new(
-            io::stdout().as_fd().try_clone_to_owned()?.into(),
-        )))
-    }
-
-    /// Writes all of `bytes`.
-    pub(crate) async fn write(&self, bytes: Bytes) -> io::Result<()> {
-        let file = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || (&*file).write_all(&bytes)).await?
-    }
+/// Stdout for payload bytes: without line buffering.
+pub(crate) fn raw_stdout() -> io::Result<File> {
+    Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
 }
 
 #[cfg(test)]

@@ -15,9 +15,9 @@ use futures::{Stream, StreamExt as _};
 use crate::{
     context::{Context, Target},
     exit::Failure,
-    file::AtomicFile,
+    file::{AtomicFile, Writer},
     flags::{GetFlags, InclusiveRange},
-    output::RawStdout,
+    output::raw_stdout,
     progress,
 };
 
@@ -127,7 +127,7 @@ pub(crate) async fn deliver<E: std::error::Error + Send + Sync + 'static>(
 
 enum Sink {
     File(AtomicFile),
-    Stdout(RawStdout),
+    Stdout(Writer),
 }
 
 impl Sink {
@@ -136,7 +136,7 @@ impl Sink {
             Some(path) if path.as_os_str() != "-" => {
                 Ok(Self::File(AtomicFile::create(path.to_owned()).await?))
             }
-            _ => Ok(Self::Stdout(RawStdout::open()?)),
+            _ => Ok(Self::Stdout(Writer::new(raw_stdout()?))),
         }
     }
 
@@ -150,7 +150,7 @@ impl Sink {
     async fn finish(self) -> anyhow::Result<()> {
         match self {
             Self::File(file) => file.persist().await,
-            Self::Stdout(_) => Ok(()),
+            Self::Stdout(stdout) => Ok(stdout.finish().await.map(drop)?),
         }
     }
 }
