@@ -132,7 +132,8 @@ impl IntoResponse for Problem {
 impl From<ClientError> for Problem {
     fn from(error: ClientError) -> Self {
         let (status, code, action) = describe(error.kind());
-        if status.is_server_error() {
+        // DENIED is a 403, and yet only the operator can let the daemon into its store.
+        if status.is_server_error() || error.kind() == ClientErrorKind::Denied {
             tracing::error!(code, error = %error, cause = %chain(&error), "a request failed");
         }
         if error.kind() == ClientErrorKind::Source {
