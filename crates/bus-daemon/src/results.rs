@@ -74,6 +74,9 @@ pub(crate) struct CallKey {
     pub(crate) request_id: RequestId,
 }
 
+/// What an entry costs beside its frame: keys, numbers and their places in two collections.
+const OVERHEAD: usize = 512;
+
 /// Bounds of a [`Results`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
@@ -123,7 +126,7 @@ impl Results {
         self.forget(&key);
         let number = self.next;
         self.next += 1;
-        self.bytes += frame.len();
+        self.bytes += frame.len() + OVERHEAD;
         self.order.push_back((number, key.clone()));
         let kept = Kept {
             fingerprint,
@@ -161,7 +164,7 @@ impl Results {
 
     fn forget(&mut self, key: &CallKey) {
         if let Some(kept) = self.kept.remove(key) {
-            self.bytes -= kept.frame.len();
+            self.bytes -= kept.frame.len() + OVERHEAD;
         }
     }
 }
@@ -240,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_oldest_go_first() {
-        let (mut results, now) = (results(10, 10), Instant::now());
+        let (mut results, now) = (results(10 + 2 * OVERHEAD, 10), Instant::now());
         keep(&mut results, "a", "12345", now);
         keep(&mut results, "b", "12345", now);
         keep(&mut results, "c", "1", now);
@@ -263,14 +266,15 @@ mod tests {
         fn the_bounds_hold_whatever_is_kept(
             steps in prop::collection::vec((0_u8..20, 0_usize..40, 0_u64..200), 1..100)
         ) {
-            let mut results = results(100, 7);
+            let mut results = results(100 + 5 * OVERHEAD, 7);
             let mut now = Instant::now();
             for (request, bytes, seconds) in steps {
                 now += Duration::from_secs(seconds);
                 keep(&mut results, &request.to_string(), &"x".repeat(bytes), now);
-                let held: usize = results.kept.values().map(|kept| kept.frame.len()).sum();
+                let sizes = results.kept.values().map(|kept| kept.frame.len() + OVERHEAD);
+                let held: usize = sizes.sum();
                 prop_assert_eq!(held, results.bytes);
-                prop_assert!(held <= 100 && results.kept.len() <= 7);
+                prop_assert!(held <= 100 + 5 * OVERHEAD && results.kept.len() <= 7);
                 prop_assert!(results.order.len() <= 100);
             }
         }

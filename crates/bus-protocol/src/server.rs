@@ -15,6 +15,7 @@ use crate::{
 /// [`InlineResult`](crate::InlineResult), which knows its size beforehand.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "frames live one at a time and are not kept")]
 pub enum ServerFrame {
     /// Answers `hello`.
     HelloAck(HelloAck),

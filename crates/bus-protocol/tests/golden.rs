@@ -1,4 +1,8 @@
 //! Every frame as a file: what is on the wire changes only where a file here changes.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail loudly, as tests do"
+)]
 
 use std::{fs, path::Path, time::Duration};
 

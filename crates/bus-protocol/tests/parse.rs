@@ -1,4 +1,8 @@
 //! Badly built frames get the original's answers; nothing makes the parser panic.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail loudly, as tests do"
+)]
 
 use bus_model::ContentType;
 use bus_protocol::{

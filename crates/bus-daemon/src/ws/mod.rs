@@ -18,11 +18,16 @@ mod requests;
 mod session;
 mod writer;
 
+/// What a session holds for reading even while it is idle, in bytes; the library's own 128 KiB
+/// would be most of the memory of many sessions.
+const READ_BUFFER: usize = 16 << 10;
+
 /// Answers an upgrade and runs the session behind it.
 pub(crate) fn upgrade(upgrade: WebSocketUpgrade, state: Arc<AppState>) -> Response {
     let largest = state.config.limits.max_inbound_message;
     let tasks = state.tasks.clone();
     upgrade
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(largest)
         .max_frame_size(largest)
         .on_failed_upgrade(|error| tracing::debug!(%error, "an upgrade failed"))

@@ -236,5 +236,5 @@ async fn bind(file: &Path) -> DaemonError {
         .client(bus().build())
         .bind()
         .await;
-    bound.err().expect("a bad tools file was accepted")
+    bound.expect_err("a bad tools file was accepted")
 }

@@ -1,4 +1,8 @@
 //! The WebSocket side of the daemon over real sockets, as a client sees it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail loudly, as tests do"
+)]
 
 mod calls;
 mod command_tools;

@@ -114,7 +114,7 @@ async fn refused(config: DaemonConfig) -> DaemonError {
         .client(bus().build())
         .bind()
         .await;
-    bound.err().expect("the daemon started")
+    bound.expect_err("the daemon started")
 }
 
 #[rstest]

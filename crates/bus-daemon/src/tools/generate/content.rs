@@ -263,6 +263,6 @@ mod tests {
     #[test]
     fn bytes_of_a_seed_never_change() {
         let start = all(Kind::Text, 20, 1, 100);
-        assert_eq!(String::from_utf8(start).unwrap(), "failed claim retry e");
+        assert_eq!(String::from_utf8(start).unwrap(), "error cache network ");
     }
 }
