@@ -289,3 +289,11 @@ impl BodyFile {
         (&self.file).read_exact(bytes)
     }
 }
+
+impl Drop for BodyFile {
+    /// Closing the file is not enough: a child that this process starts at this moment holds a copy
+    /// of it, and so the lock, until it runs its own program.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}

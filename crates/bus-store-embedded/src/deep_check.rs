@@ -39,8 +39,15 @@ pub enum StoreIssue {
         needed: u64,
     },
     /// A file that belongs to no message; the next purge removes it where it is a body.
-    #[error("the file {} belongs to no message", .0.display())]
+    #[error("the file {} belongs to no message: bus purge removes it where it is a body", .0.display())]
     UnknownFile(PathBuf),
+}
+
+impl StoreIssue {
+    /// Whether reading the message that it is about shows it too.
+    pub(crate) fn is_of_a_readable_message(&self) -> bool {
+        matches!(self, Self::MissingBody(_) | Self::ShortBody { .. })
+    }
 }
 
 /// What a deep check found.

@@ -285,4 +285,14 @@ impl Store for EmbeddedStore {
     async fn check(&self) -> Result<(), StoreError> {
         self.write(Core::check).await
     }
+
+    /// The deep check, without what reading the messages shows as well.
+    async fn inspect(&self) -> Result<Vec<String>, StoreError> {
+        let found = self.deep_check().await?;
+        let beside = found
+            .issues
+            .iter()
+            .filter(|issue| !issue.is_of_a_readable_message());
+        Ok(beside.map(ToString::to_string).collect())
+    }
 }
