@@ -169,7 +169,8 @@ impl From<SettingsError> for ClientError {
 }
 
 impl From<StoreError> for ClientError {
-    /// Keeps the store's message as its own, and what caused it as the source.
+    /// Takes over what the store says, with what caused it as the source, so that no message
+    /// stands in the chain twice.
     fn from(error: StoreError) -> Self {
         let kind = match error.kind() {
             StoreErrorKind::NotFound => ClientErrorKind::NotFound,
@@ -191,7 +192,7 @@ impl From<StoreError> for ClientError {
         };
         let mut new = Self::new(kind, error.to_string());
         new.0.retry_after = error.retry_after();
-        new.0.source = Some(Box::new(error));
+        new.0.source = error.into_source();
         new
     }
 }

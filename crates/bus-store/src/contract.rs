@@ -203,6 +203,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Whether the store can be reached and is in a state to be used, cheaply.
     async fn check(&self) -> Result<(), StoreError>;
+
+    /// Looks for damage that reading messages one by one cannot show (in the index, in rows that
+    /// no listing gives, in files that belong to nothing): one sentence for each, saying what to
+    /// do. May read much. A store that has nothing of the kind keeps the default.
+    async fn inspect(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
 }
 
 /// The default of [`Store::put`]: begin, chunk by chunk, commit; aborts where a step fails.

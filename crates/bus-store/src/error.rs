@@ -86,6 +86,12 @@ impl StoreError {
         self
     }
 
+    /// What caused it, for an error that takes over everything else that this one says.
+    #[must_use]
+    pub fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.0.source
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {

@@ -26,6 +26,8 @@ pub struct VerifyReport {
     pub stored_bytes: u64,
     /// Every damaged message.
     pub issues: Vec<VerifyIssue>,
+    /// Damage beside single messages, as [`Store::inspect`] tells it.
+    pub structure: Vec<String>,
 }
 
 /// Conveniences over every [`Store`].
@@ -46,14 +48,17 @@ pub trait StoreExt: Store {
         }
     }
 
-    /// Reads every stored chunk of every complete message of `principal` and checks its digest.
+    /// Inspects the store, then reads every stored chunk of every complete message of `principal` and checks its digest.
     /// A damaged message is reported and does not stop the rest; one that goes away meanwhile is
     /// passed over. Memory is bounded by a page of records and a chunk.
     ///
     /// # Errors
     /// Only where the store as a whole cannot be read.
     async fn verify(&self, principal: &Principal) -> Result<VerifyReport, StoreError> {
-        let mut report = VerifyReport::default();
+        let mut report = VerifyReport {
+            structure: self.inspect().await?,
+            ..Default::default()
+        };
         let mut query = ListQuery::new(principal.clone());
         loop {
             let page = self.list(&query).await?;

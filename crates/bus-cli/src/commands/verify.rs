@@ -1,4 +1,4 @@
-//! `bus verify`: reads every stored byte and reports each damaged message.
+//! `bus verify`: inspects the store, reads every stored byte and reports each damaged message.
 
 use bus_model::ByteSize;
 
@@ -30,6 +30,7 @@ pub(crate) async fn run(context: &Context) -> anyhow::Result<()> {
             "messages": report.messages,
             "stored_bytes": report.stored_bytes,
             "damaged": damaged,
+            "structure": report.structure,
         }))?;
     } else {
         for issue in &report.issues {
@@ -38,16 +39,20 @@ pub(crate) async fn run(context: &Context) -> anyhow::Result<()> {
                 .output
                 .line(format!("{}: {problem}", issue.key.transaction_id))?;
         }
+        for problem in &report.structure {
+            context.output.line(problem)?;
+        }
         let size = ByteSize::new(report.stored_bytes).unwrap_or_default();
         context.output.note(format!(
             "{} messages are whole, {size} read",
             report.messages
         ));
     }
-    match report.issues.len() {
-        0 => Ok(()),
-        damaged => {
-            Err(Failure::new(Exit::Mismatch, format!("{damaged} messages are damaged")).into())
-        }
+    let (damaged, structure) = (report.issues.len(), report.structure.len());
+    if damaged + structure == 0 {
+        return Ok(());
     }
+    let message =
+        format!("{damaged} messages are damaged, {structure} problems are in the store itself");
+    Err(Failure::new(Exit::Mismatch, message).into())
 }
