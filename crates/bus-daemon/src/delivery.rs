@@ -179,7 +179,7 @@ impl Delivery<'_> {
     fn inline(&self, inline: &InlineResult<'_>, with_text: bool, payload_bytes: u64) -> Delivered {
         let frame = inline.render(with_text);
         let tool = self.origin.tool_name.as_str();
-        tracing::debug!(
+        tracing::info!(
             tool,
             payload_bytes,
             frame_bytes = frame.len(),

@@ -32,6 +32,7 @@ pub(crate) struct Call {
     pub(crate) tool: Arc<dyn Tool>,
     pub(crate) arguments: Value,
     pub(crate) timeout: Duration,
+    pub(crate) places: Places,
 }
 
 /// The places that a call takes.
@@ -76,26 +77,47 @@ enum Ended {
 }
 
 /// Runs the call and sends its result.
-pub(crate) async fn run(state: Arc<AppState>, session: Arc<Session>, call: Call, places: Places) {
+pub(crate) async fn run(state: Arc<AppState>, session: Arc<Session>, call: Call) {
     let start = Instant::now();
     state.metrics.call_started();
-    let spec = call.tool.spec();
+    let Call {
+        request_id,
+        fingerprint,
+        tool,
+        arguments,
+        timeout,
+        places,
+    } = call;
+    let spec = tool.spec();
     let origin = Origin {
         session_id: session.id.clone(),
-        request_id: call.request_id.clone(),
+        request_id,
         tool_name: spec.name.clone(),
         provider_name: spec.provider.clone(),
     };
-    let (delivered, keep) = match work(&state, &session, &call, &origin).await {
+    let cancel = CancellationToken::new();
+    // Whichever way the work ends, what the tool left running elsewhere is told.
+    let ended = cancel.clone().drop_guard();
+    let context = ToolContext {
+        arguments,
+        session_id: origin.session_id.clone(),
+        request_id: origin.request_id.as_str().to_owned(),
+        cancel,
+        progress: teller(&session, &origin),
+    };
+    let work = deliver(&state, &*tool, context, &origin);
+    let (delivered, keep) = match limited(work, timeout, &state, &session, &origin).await {
         Ended::Delivered(delivered) => (Some(delivered), true),
         Ended::Unwanted => (None, false),
-        Ended::TimedOut => (Some(timed_out(&origin, call.timeout)), true),
+        Ended::TimedOut => (Some(timed_out(&origin, timeout)), true),
         Ended::ShutDown => (Some(lost(&origin)), false),
     };
+    drop(ended);
     drop(places.all);
     record(&state, &origin, delivered.as_ref(), start.elapsed());
     let frame = delivered.map(|delivered| Utf8Bytes::from(delivered.frame));
-    end(&state, &session, &call, frame.clone().filter(|_| keep));
+    let kept = frame.clone().filter(|_| keep);
+    end(&state, &session, origin.request_id, fingerprint, kept);
     if let Some(frame) = frame {
         tokio::select! {
             // Where the socket is gone the result is kept, as far as results are.
@@ -105,14 +127,17 @@ pub(crate) async fn run(state: Arc<AppState>, session: Arc<Session>, call: Call,
     }
 }
 
-/// Tool and delivery, under every limit. What is not finished when a limit is reached is dropped,
-/// and dropping ends it.
-async fn work(state: &AppState, session: &Session, call: &Call, origin: &Origin) -> Ended {
-    let cancel = CancellationToken::new();
-    let _ended = cancel.clone().drop_guard();
-    let mut work =
-        pin!(AssertUnwindSafe(deliver(state, session, call, origin, cancel)).catch_unwind());
-    let mut deadline = pin!(sleep(call.timeout));
+/// Runs `work` under every limit. What is not finished when a limit is reached is dropped, and
+/// dropping ends it.
+async fn limited(
+    work: impl Future<Output = Delivered>,
+    timeout: Duration,
+    state: &AppState,
+    session: &Session,
+    origin: &Origin,
+) -> Ended {
+    let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+    let mut deadline = pin!(sleep(timeout));
     let every = state
         .config
         .limits
@@ -124,39 +149,32 @@ async fn work(state: &AppState, session: &Session, call: &Call, origin: &Origin)
         tokio::select! {
             biased;
             () = session.gone.cancelled() => return Ended::Unwanted,
-            ended = work.as_mut() => return match ended {
-                Ok(delivered) => Ended::Delivered(delivered),
-                Err(_) => Ended::Delivered(panicked(origin)),
-            },
+            ended = work.as_mut() => {
+                return Ended::Delivered(ended.unwrap_or_else(|_| panicked(origin)));
+            }
             () = deadline.as_mut() => return Ended::TimedOut,
             () = state.grace_over.cancelled() => return Ended::ShutDown,
             _ = ticks.tick() => {
-                session.outbox.offer(progress(&call.request_id, origin.tool_name.as_str(), "running"));
+                let name = origin.tool_name.as_str();
+                session.outbox.offer(progress(&origin.request_id, name, "running"));
             }
         }
     }
 }
 
+/// Tool, then delivery.
 async fn deliver(
     state: &AppState,
-    session: &Session,
-    call: &Call,
+    tool: &dyn Tool,
+    context: ToolContext,
     origin: &Origin,
-    cancel: CancellationToken,
 ) -> Delivered {
-    let context = ToolContext {
-        arguments: call.arguments.clone(),
-        session_id: origin.session_id.clone(),
-        request_id: call.request_id.as_str().to_owned(),
-        cancel,
-        progress: teller(session, origin),
-    };
     let delivery = Delivery {
         client: &state.client,
         metrics: &state.metrics,
         origin,
     };
-    match call.tool.call(context).await {
+    match tool.call(context).await {
         Ok(output) => delivery.deliver(output).await,
         Err(error) => Delivered::failed(origin, tool_failed(&error), 0),
     }
@@ -214,15 +232,22 @@ fn record(state: &AppState, origin: &Origin, delivered: Option<&Delivered>, took
 }
 
 /// The call is not running any more; from now on its kept result answers a repeated one.
-fn end(state: &AppState, session: &Session, call: &Call, keep: Option<Utf8Bytes>) {
+fn end(
+    state: &AppState,
+    session: &Session,
+    request_id: RequestId,
+    fingerprint: Fingerprint,
+    keep: Option<Utf8Bytes>,
+) {
     let mut running = session.running.lock();
-    running.remove(&call.request_id);
+    running.remove(&request_id);
     if let Some(frame) = keep {
+        let session_id = session.id.clone();
         let key = CallKey {
-            session_id: session.id.clone(),
-            request_id: call.request_id.clone(),
+            session_id,
+            request_id,
         };
         let mut results = state.results.lock();
-        results.keep(key, call.fingerprint, frame, Instant::now());
+        results.keep(key, fingerprint, frame, Instant::now());
     }
 }

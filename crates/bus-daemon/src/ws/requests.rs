@@ -5,12 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::extract::ws::Utf8Bytes;
 use bus_protocol::{
     CallError, CallTool, CallToolAck, CallToolRes, ClientFrame, ErrorCode, Health, ProgressNote,
     RequestId, RotateToken, Seconds, ServerFrame,
 };
+use bytes::Bytes;
 use secrecy::SecretString;
 use serde_json::Value;
+use tokio::task::spawn_blocking;
 
 use super::{
     call::{self, Call},
@@ -21,30 +24,102 @@ use crate::{
     delivery::unix_seconds,
     results::{CallKey, Fingerprint},
     state::AppState,
+    tools::Tool,
 };
+
+/// Messages of more bytes than this are understood on a blocking thread.
+const LARGE: usize = 256 << 10;
 
 /// Answers one message. Every message gets an answer, whatever is in it.
 pub(crate) async fn answer(
     state: &Arc<AppState>,
     session: &Arc<Session>,
-    message: &[u8],
+    message: Bytes,
 ) -> Result<(), Gone> {
-    let frame = match ClientFrame::parse(message) {
-        Ok(ClientFrame::CallTool(call)) => return call_tool(state, session, call).await,
-        Ok(ClientFrame::ListTools {}) => ServerFrame::ListToolsRes {
+    let understood = if message.len() <= LARGE {
+        understand(state, &message)
+    } else {
+        let state = Arc::clone(state);
+        // This fails only where the runtime is ending, and every session with it.
+        spawn_blocking(move || understand(&state, &message))
+            .await
+            .map_err(|_| Gone)?
+    };
+    let frame = match understood {
+        Request::Call(call) => return call_tool(state, session, *call).await,
+        Request::ListTools => ServerFrame::ListToolsRes {
             tools: state.tools.describe(),
         },
-        Ok(ClientFrame::Health {}) => health(state),
-        Ok(ClientFrame::RotateToken(rotate)) => rotate_token(state, &rotate),
-        Ok(ClientFrame::Hello(_)) => ServerFrame::Error {
-            message: "invalid_message: the session is open, a second hello changes nothing"
-                .to_owned(),
-        },
-        Err(error) => ServerFrame::Error {
-            message: error.to_string(),
-        },
+        Request::Health => health(state),
+        Request::RotateToken(rotate) => rotate_token(state, &rotate),
+        Request::Bad(message) => ServerFrame::Error { message },
     };
     session.outbox.send(frame.to_json()).await
+}
+
+/// A message, understood as far as that takes the processor only.
+enum Request {
+    Call(Box<Asked>),
+    ListTools,
+    Health,
+    RotateToken(RotateToken),
+    Bad(String),
+}
+
+/// A call that is asked for.
+struct Asked {
+    request_id: RequestId,
+    name: String,
+    fingerprint: Fingerprint,
+    /// The tool and its checked arguments, or why there is nothing to start.
+    work: Result<(Arc<dyn Tool>, Value), CallError>,
+}
+
+fn understand(state: &AppState, message: &[u8]) -> Request {
+    match ClientFrame::parse(message) {
+        Ok(ClientFrame::CallTool(call)) => Request::Call(Box::new(Asked::of(state, call))),
+        Ok(ClientFrame::ListTools {}) => Request::ListTools,
+        Ok(ClientFrame::Health {}) => Request::Health,
+        Ok(ClientFrame::RotateToken(rotate)) => Request::RotateToken(rotate),
+        Ok(ClientFrame::Hello(_)) => Request::Bad(
+            "invalid_message: the session is open, a second hello changes nothing".to_owned(),
+        ),
+        Err(error) => Request::Bad(error.to_string()),
+    }
+}
+
+impl Asked {
+    fn of(state: &AppState, call: CallTool) -> Self {
+        let CallTool {
+            request_id,
+            name,
+            arguments,
+        } = call;
+        let fingerprint = Fingerprint::of(&name, &arguments);
+        let work = match state.tools.get(&name) {
+            Some(tool) => {
+                let arguments = Value::Object(arguments);
+                let checked = state.tools.check_arguments(&tool.spec().name, &arguments);
+                match checked {
+                    Ok(()) => Ok((tool, arguments)),
+                    Err(message) => Err(CallError::new(ErrorCode::InvalidArguments, message)),
+                }
+            }
+            None => Err(no_such_tool(&name)),
+        };
+        Self {
+            request_id,
+            name,
+            fingerprint,
+            work,
+        }
+    }
+}
+
+fn no_such_tool(name: &str) -> CallError {
+    let shown: String = name.chars().take(120).collect();
+    let message = format!("there is no tool {shown:?}: list_tools names the tools there are");
+    CallError::new(ErrorCode::ToolNotFound, message)
 }
 
 fn health(state: &AppState) -> ServerFrame {
@@ -91,48 +166,39 @@ fn rotate_token(state: &AppState, rotate: &RotateToken) -> ServerFrame {
 async fn call_tool(
     state: &Arc<AppState>,
     session: &Arc<Session>,
-    request: CallTool,
+    asked: Asked,
 ) -> Result<(), Gone> {
-    let fingerprint = Fingerprint::of(&request.name, &request.arguments);
-    match earlier(state, session, &request, fingerprint) {
+    match earlier(state, session, &asked) {
         Some(Earlier::Answered(frame)) => return session.outbox.send(frame).await,
-        Some(Earlier::Running) => return session.outbox.send(still_running(&request)).await,
+        Some(Earlier::Running) => {
+            let note = "duplicate request; still processing";
+            let frame = progress(&asked.request_id, &asked.name, note);
+            return session.outbox.send(frame).await;
+        }
         Some(Earlier::Other) => {
-            let error = taken(&request.request_id);
-            return refuse(session, request.request_id, error).await;
+            let error = taken(&asked.request_id);
+            return refuse(session, asked.request_id, error).await;
         }
         None => {}
     }
-    let CallTool {
-        request_id,
-        name,
-        arguments,
-    } = request;
-    let Some(tool) = state.tools.get(&name) else {
-        let shown: String = name.chars().take(120).collect();
-        let message = format!("there is no tool {shown:?}: list_tools names the tools there are");
-        let error = CallError::new(ErrorCode::ToolNotFound, message);
-        return refuse(session, request_id, error).await;
-    };
-    let arguments = Value::Object(arguments);
-    if let Err(message) = state.tools.check_arguments(&tool.spec().name, &arguments) {
-        let error = CallError::new(ErrorCode::InvalidArguments, message);
-        return refuse(session, request_id, error).await;
-    }
-    let places = match call::places(state, session) {
-        Ok(places) => places,
-        Err(error) => return refuse(session, request_id, error).await,
+    let places = asked
+        .work
+        .and_then(|work| Ok((work, call::places(state, session)?)));
+    let ((tool, arguments), places) = match places {
+        Ok(ready) => ready,
+        Err(error) => return refuse(session, asked.request_id, error).await,
     };
     let timeout = tool
         .spec()
         .timeout
         .unwrap_or(state.config.limits.call_timeout);
     let ack = ServerFrame::CallToolAck(CallToolAck {
-        request_id: request_id.clone(),
+        request_id: asked.request_id.clone(),
         accepted: true,
         timeout: Seconds(timeout),
-        name,
+        name: asked.name,
     });
+    let (request_id, fingerprint) = (asked.request_id, asked.fingerprint);
     session
         .running
         .lock()
@@ -144,56 +210,39 @@ async fn call_tool(
         tool,
         arguments,
         timeout,
+        places,
     };
-    let task = call::run(Arc::clone(state), Arc::clone(session), call, places);
-    session.calls.spawn(task);
+    session
+        .calls
+        .spawn(call::run(Arc::clone(state), Arc::clone(session), call));
     Ok(())
 }
 
 /// What became of an earlier call with the same request id.
 enum Earlier {
-    Answered(axum::extract::ws::Utf8Bytes),
+    Answered(Utf8Bytes),
     Running,
     /// It was another call.
     Other,
 }
 
-fn earlier(
-    state: &AppState,
-    session: &Session,
-    request: &CallTool,
-    fingerprint: Fingerprint,
-) -> Option<Earlier> {
-    // One after the other: a call moves from the first to the second when it ends, and a look in
-    // between finds it in one of them, since both are held then.
+fn earlier(state: &AppState, session: &Session, asked: &Asked) -> Option<Earlier> {
+    let other_or = |same: bool, then: Earlier| if same { then } else { Earlier::Other };
+    // A call moves from the running ones to the results under this lock, so that a look in between
+    // finds it.
     let running = session.running.lock();
-    if let Some(known) = running.get(&request.request_id) {
-        let same = *known == fingerprint;
-        return Some(if same {
-            Earlier::Running
-        } else {
-            Earlier::Other
-        });
+    if let Some(known) = running.get(&asked.request_id) {
+        return Some(other_or(*known == asked.fingerprint, Earlier::Running));
     }
     let key = CallKey {
         session_id: session.id.clone(),
-        request_id: request.request_id.clone(),
+        request_id: asked.request_id.clone(),
     };
     let (known, frame) = state.results.lock().find(&key, Instant::now())?;
-    let same = known == fingerprint;
-    Some(if same {
-        Earlier::Answered(frame)
-    } else {
-        Earlier::Other
-    })
-}
-
-fn still_running(request: &CallTool) -> String {
-    progress(
-        &request.request_id,
-        &request.name,
-        "duplicate request; still processing",
-    )
+    Some(other_or(
+        known == asked.fingerprint,
+        Earlier::Answered(frame),
+    ))
 }
 
 /// A `progress` frame.

@@ -64,8 +64,10 @@ pub(crate) async fn run(state: Arc<AppState>, socket: WebSocket) {
 /// How a session ends.
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// The socket is gone, or the client has said goodbye.
+    /// The socket is gone.
     Gone,
+    /// The client has said goodbye.
+    Farewell,
     Close {
         code: u16,
         reason: &'static str,
@@ -143,7 +145,8 @@ async fn handle(
     let data = match message {
         Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => message.into_data(),
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
-        Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
+        Some(Ok(Message::Close(_))) => return Err(End::Farewell),
+        None => return Err(End::Gone),
         Some(Err(error)) => {
             return Err(match ReadProblem::of(error) {
                 ReadProblem::Gone => End::Gone,
@@ -151,7 +154,7 @@ async fn handle(
             });
         }
     };
-    requests::answer(state, session, &data)
+    requests::answer(state, session, data)
         .await
         .map_err(|Gone| End::Gone)
 }
@@ -164,16 +167,20 @@ async fn finish(
     writer: JoinHandle<()>,
     mut stream: SplitStream<WebSocket>,
 ) {
-    let End::Close { code, reason } = end else {
+    if let End::Close { code, reason } = end {
+        outbox.close(code, reason).await;
         drop(outbox);
-        // The writer ends by itself, but what it waits for is a socket that nobody reads.
+        // A panicked writer has written nothing more, which is all that matters here.
+        let _ = writer.await;
+    } else {
+        drop(outbox);
+        // Nobody reads what it may still have.
         writer.abort();
-        return;
-    };
-    outbox.close(code, reason).await;
-    drop(outbox);
-    // A panicked writer has written nothing more, which is all that matters here.
-    let _ = writer.await;
+        if matches!(end, End::Gone) {
+            return;
+        }
+    }
+    // Reading on also sends our half of a goodbye that the client said first.
     let farewell = async {
         while let Some(message) = stream.next().await {
             if message.is_err() {

@@ -8,6 +8,7 @@ mod calls;
 mod command_tools;
 mod delivery;
 mod duplicates;
+mod events;
 mod limits;
 mod read_file;
 mod sessions;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::SinkExt as _;
+use futures::{SinkExt as _, StreamExt as _};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -300,4 +300,29 @@ async fn sessions_are_counted_while_they_last() {
         daemon.state().sessions() == 0
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_client_that_says_goodbye_hears_it_back() {
+    let daemon = setup().start().await;
+    let mut client = Client::open(&daemon).await;
+    client.socket.close(None).await.unwrap();
+    assert_eq!(client.hear().await, Heard::Closed(None), "an empty goodbye");
+    // Only a finished closing handshake ends like this; a cut connection is an error.
+    assert!(client.socket.next().await.is_none());
+    crate::support::eventually("the end of the session", || daemon.state().sessions() == 0).await;
+}
+
+#[tokio::test]
+async fn a_large_frame_is_understood_too() {
+    let daemon = setup().start().await;
+    let mut client = Client::open(&daemon).await;
+    let result = client
+        .result_of("c1", "echo", json!({"text": "x".repeat(400_000)}))
+        .await;
+    assert_eq!(result["text"].as_str().unwrap().len(), 400_000);
+    client
+        .send(&json!({"op": "dance", "with": "x".repeat(400_000)}))
+        .await;
+    assert_eq!(client.frame().await["message"], "Unknown op: dance");
 }
