@@ -4,7 +4,7 @@
 //! `axum::serve` has none of these, and a client that opens connections and sends a byte a minute
 //! would hold them for ever.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, serve::Listener};
 use hyper::server::conn::http1;
@@ -18,6 +18,9 @@ use tokio::{
 };
 
 use crate::state::AppState;
+
+/// As good as without end; hyper adds it to the present, and panics where that overflows.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Serves `router` on `listener` until `state.shutdown` is cancelled, then waits until the
 /// connections have ended: idle ones do at once, others after their answer. Those that are still
@@ -60,7 +63,7 @@ where
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        .header_read_timeout(limits.header_timeout.min(LONGEST_WAIT))
         .max_header_size(limits.max_header_bytes)
         // A client may say that no more comes and wait for its answer all the same.
         .half_close(true)

@@ -260,6 +260,15 @@ async fn a_head_that_does_not_end_is_hung_up_on(#[case] head: &str) {
 }
 
 #[tokio::test]
+async fn a_daemon_may_wait_without_end() {
+    let mut config = hasty();
+    config.limits.header_timeout = Duration::MAX;
+    config.limits.body_idle = Duration::MAX;
+    let daemon = daemon_with(bus().build(), config).await;
+    daemon.put("m", "data").await;
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let daemon = daemon_with(bus().build(), hasty()).await;
     let long = "x".repeat(20_000);
