@@ -15,7 +15,10 @@ use crate::{
 /// [`InlineResult`](crate::InlineResult), which knows its size beforehand.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "frames live one at a time and are not kept")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "frames live one at a time and are not kept"
+)]
 pub enum ServerFrame {
     /// Answers `hello`.
     HelloAck(HelloAck),
@@ -64,24 +67,6 @@ impl ServerFrame {
     /// # Errors
     /// [`FrameError`] where it is none; a client may skip an unknown op.
     pub fn parse(message: &[u8]) -> Result<Self, FrameError> {
-        #[derive(Deserialize)]
-        struct Tools {
-            tools: Vec<ToolInfo>,
-        }
-        #[derive(Deserialize)]
-        struct HealthRes {
-            ok: bool,
-            health: Health,
-        }
-        #[derive(Deserialize)]
-        struct Rotated {
-            ok: bool,
-            error: Option<String>,
-        }
-        #[derive(Deserialize)]
-        struct Problem {
-            message: String,
-        }
         let op = op_of(message)?;
         Ok(match op.as_str() {
             "hello_ack" => Self::HelloAck(fields(message)?),
@@ -107,6 +92,30 @@ impl ServerFrame {
             _ => return Err(unknown(&op)),
         })
     }
+}
+
+// What frames hold that have no type of their own.
+
+#[derive(Deserialize)]
+struct Tools {
+    tools: Vec<ToolInfo>,
+}
+
+#[derive(Deserialize)]
+struct HealthRes {
+    ok: bool,
+    health: Health,
+}
+
+#[derive(Deserialize)]
+struct Rotated {
+    ok: bool,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    message: String,
 }
 
 /// Answers `hello`.

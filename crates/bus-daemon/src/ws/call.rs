@@ -95,16 +95,9 @@ pub(crate) async fn run(state: Arc<AppState>, session: Arc<Session>, call: Call)
         tool_name: spec.name.clone(),
         provider_name: spec.provider.clone(),
     };
-    let cancel = CancellationToken::new();
+    let context = context(&session, &origin, arguments);
     // Whichever way the work ends, what the tool left running elsewhere is told.
-    let ended = cancel.clone().drop_guard();
-    let context = ToolContext {
-        arguments,
-        session_id: origin.session_id.clone(),
-        request_id: origin.request_id.as_str().to_owned(),
-        cancel,
-        progress: teller(&session, &origin),
-    };
+    let ended = context.cancel.clone().drop_guard();
     let work = deliver(&state, &*tool, context, &origin);
     let (delivered, keep) = match limited(work, timeout, &state, &session, &origin).await {
         Ended::Delivered(delivered) => (Some(delivered), true),
@@ -177,6 +170,17 @@ async fn deliver(
     match tool.call(context).await {
         Ok(output) => delivery.deliver(output).await,
         Err(error) => Delivered::failed(origin, tool_failed(&error), 0),
+    }
+}
+
+/// What the tool gets.
+fn context(session: &Session, origin: &Origin, arguments: Value) -> ToolContext {
+    ToolContext {
+        arguments,
+        session_id: origin.session_id.clone(),
+        request_id: origin.request_id.as_str().to_owned(),
+        cancel: CancellationToken::new(),
+        progress: teller(session, origin),
     }
 }
 

@@ -168,25 +168,15 @@ async fn call_tool(
     session: &Arc<Session>,
     asked: Asked,
 ) -> Result<(), Gone> {
-    match earlier(state, session, &asked) {
-        Some(Earlier::Answered(frame)) => return session.outbox.send(frame).await,
-        Some(Earlier::Running) => {
-            let note = "duplicate request; still processing";
-            let frame = progress(&asked.request_id, &asked.name, note);
-            return session.outbox.send(frame).await;
-        }
-        Some(Earlier::Other) => {
-            let error = taken(&asked.request_id);
-            return refuse(session, asked.request_id, error).await;
-        }
-        None => {}
+    if let Some(frame) = earlier(state, session, &asked) {
+        return session.outbox.send(frame).await;
     }
     let places = asked
         .work
         .and_then(|work| Ok((work, call::places(state, session)?)));
     let ((tool, arguments), places) = match places {
         Ok(ready) => ready,
-        Err(error) => return refuse(session, asked.request_id, error).await,
+        Err(error) => return session.outbox.send(failed(asked.request_id, error)).await,
     };
     let timeout = tool
         .spec()
@@ -218,31 +208,30 @@ async fn call_tool(
     Ok(())
 }
 
-/// What became of an earlier call with the same request id.
-enum Earlier {
-    Answered(Utf8Bytes),
-    Running,
-    /// It was another call.
-    Other,
-}
-
-fn earlier(state: &AppState, session: &Session, asked: &Asked) -> Option<Earlier> {
-    let other_or = |same: bool, then: Earlier| if same { then } else { Earlier::Other };
+/// The answer to a call whose request id was used before.
+fn earlier(state: &AppState, session: &Session, asked: &Asked) -> Option<Utf8Bytes> {
     // A call moves from the running ones to the results under this lock, so that a look in between
     // finds it.
     let running = session.running.lock();
-    if let Some(known) = running.get(&asked.request_id) {
-        return Some(other_or(*known == asked.fingerprint, Earlier::Running));
-    }
-    let key = CallKey {
-        session_id: session.id.clone(),
-        request_id: asked.request_id.clone(),
+    let (known, result) = match running.get(&asked.request_id) {
+        Some(known) => (*known, None),
+        None => {
+            let key = CallKey {
+                session_id: session.id.clone(),
+                request_id: asked.request_id.clone(),
+            };
+            let (known, frame) = state.results.lock().find(&key, Instant::now())?;
+            (known, Some(frame))
+        }
     };
-    let (known, frame) = state.results.lock().find(&key, Instant::now())?;
-    Some(other_or(
-        known == asked.fingerprint,
-        Earlier::Answered(frame),
-    ))
+    Some(if known != asked.fingerprint {
+        failed(asked.request_id.clone(), taken(&asked.request_id)).into()
+    } else if let Some(frame) = result {
+        frame
+    } else {
+        let note = "duplicate request; still processing";
+        progress(&asked.request_id, &asked.name, note).into()
+    })
 }
 
 /// A `progress` frame.
@@ -266,9 +255,8 @@ fn taken(request_id: &RequestId) -> CallError {
     }
 }
 
-async fn refuse(session: &Session, id: RequestId, error: CallError) -> Result<(), Gone> {
-    let frame = ServerFrame::CallToolRes(CallToolRes::failed(id, error));
-    session.outbox.send(frame.to_json()).await
+fn failed(id: RequestId, error: CallError) -> String {
+    ServerFrame::CallToolRes(CallToolRes::failed(id, error)).to_json()
 }
 
 #[cfg(test)]
