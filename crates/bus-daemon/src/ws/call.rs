@@ -131,11 +131,7 @@ async fn limited(
 ) -> Ended {
     let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
     let mut deadline = pin!(sleep(timeout));
-    let every = state
-        .config
-        .limits
-        .progress_interval
-        .max(Duration::from_millis(10));
+    let every = progress_interval(state);
     let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -153,6 +149,12 @@ async fn limited(
             }
         }
     }
+}
+
+/// Neither so short that nothing else is sent, nor so long that no instant is that far away.
+fn progress_interval(state: &AppState) -> Duration {
+    let (least, most) = (Duration::from_millis(10), Duration::from_secs(86_400));
+    state.config.limits.progress_interval.clamp(least, most)
 }
 
 /// Tool, then delivery.

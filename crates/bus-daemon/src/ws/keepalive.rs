@@ -33,8 +33,12 @@ pub(crate) enum Due {
     Dead,
 }
 
+/// Longer than any session; an instant plus a time without end would be no instant.
+const FOREVER: Duration = Duration::from_secs(365 * 86_400);
+
 impl KeepAlive {
     pub(crate) fn new(interval: Duration, patience: Duration, now: Instant) -> Self {
+        let (interval, patience) = (interval.min(FOREVER), patience.min(FOREVER));
         Self {
             interval,
             patience,
@@ -123,6 +127,15 @@ mod tests {
         let before = now();
         assert_eq!(keepalive.due().await, Due::Dead);
         assert_eq!((now() - before).as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn times_without_end_are_no_problem() {
+        let mut keepalive = KeepAlive::new(Duration::MAX, Duration::MAX, now());
+        assert_eq!(keepalive.due().await, Due::Ping);
+        keepalive.sent(written(now()));
+        assert_eq!(keepalive.due().await, Due::Nothing);
+        keepalive.heard(now());
     }
 
     #[tokio::test(start_paused = true)]

@@ -236,3 +236,26 @@ async fn calls_of_one_session_run_side_by_side() {
         }
     }
 }
+
+#[tokio::test]
+async fn limits_without_end_are_no_problem() {
+    let setup = setup().config(|c| {
+        let limits = &mut c.limits;
+        for time in [
+            &mut limits.hello_timeout,
+            &mut limits.ping_interval,
+            &mut limits.pong_timeout,
+            &mut limits.call_timeout,
+            &mut limits.progress_interval,
+            &mut limits.results_kept,
+            &mut limits.write_stall,
+        ] {
+            *time = Duration::MAX;
+        }
+        c.purge_interval = Duration::MAX;
+    });
+    let daemon = setup.start().await;
+    let mut client = Client::open(&daemon).await;
+    let result = client.result_of("c1", "echo", json!({"text": "hi"})).await;
+    assert_eq!(result["text"], "hi");
+}
