@@ -106,10 +106,13 @@ pub struct Limits {
     /// Largest head of an HTTP request in bytes (32 KiB); a larger one is answered with 431.
     pub max_header_bytes: usize,
     /// HTTP connections at a time (1,024); further ones wait to be accepted. One that became a
-    /// WebSocket no longer counts.
+    /// WebSocket counts among `max_sockets` instead.
     pub max_connections: usize,
-    /// Payloads on their way over HTTP at a time, in and out (64). Each costs a few chunks of
-    /// memory, so this bounds what all of them together cost.
+    /// WebSockets at a time (1,024), those that have not said hello yet among them; a further
+    /// upgrade is answered with 503.
+    pub max_sockets: usize,
+    /// Payloads on their way over HTTP at a time, in and out (16). Each costs about 8 MiB on two
+    /// cores, so this bounds what all of them together cost.
     pub transfers: usize,
     /// How long a further one waits for its turn before it gets a 503 (30 s).
     pub transfer_wait: Duration,
@@ -137,7 +140,8 @@ impl Default for Limits {
             body_idle: Duration::from_secs(30),
             max_header_bytes: 32 << 10,
             max_connections: 1024,
-            transfers: 64,
+            max_sockets: 1024,
+            transfers: 16,
             transfer_wait: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(10),
         }

@@ -15,7 +15,7 @@ use axum::serve::Listener;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    time::{Instant, Sleep, sleep},
+    time::{Sleep, sleep},
 };
 
 /// Accepts connections whose writes must make progress.
@@ -79,7 +79,8 @@ impl<T> StallGuard<T> {
         }
         if !self.waiting {
             self.waiting = true;
-            self.deadline.as_mut().reset(Instant::now() + self.limit);
+            // `sleep` understands a limit without end, which adding to now does not.
+            self.deadline.set(sleep(self.limit));
         }
         ready!(self.deadline.as_mut().poll(context));
         let message = format!("the peer took nothing for {:?}", self.limit);

@@ -49,6 +49,7 @@ pub struct AppState {
     local_addr: SocketAddr,
     capacity: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
+    sockets: Arc<Semaphore>,
     sessions: AtomicUsize,
     started: Instant,
 }
@@ -64,8 +65,9 @@ impl AppState {
     ) -> Arc<Self> {
         Arc::new(Self {
             token: TokenGuard::new(config.token.clone()),
-            capacity: Arc::new(Semaphore::new(config.limits.calls_total)),
-            transfers: Arc::new(Semaphore::new(config.limits.transfers)),
+            capacity: places(config.limits.calls_total),
+            transfers: places(config.limits.transfers),
+            sockets: places(config.limits.max_sockets),
             results: Mutex::new(Results::new(Bounds {
                 age: config.limits.results_kept,
                 bytes: config.limits.results_bytes,
@@ -122,6 +124,11 @@ impl AppState {
         Arc::clone(&self.capacity).try_acquire_owned().ok()
     }
 
+    /// A place among the WebSockets; `None` where all are taken.
+    pub(crate) fn try_open_socket(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.sockets).try_acquire_owned().ok()
+    }
+
     /// A place among the payloads on their way over HTTP; `None` where none became free in time.
     pub(crate) async fn start_transfer(&self) -> Option<OwnedSemaphorePermit> {
         let place = Arc::clone(&self.transfers).acquire_owned();
@@ -137,6 +144,11 @@ impl AppState {
         self.metrics.sessions(1);
         SessionCount(Arc::clone(self))
     }
+}
+
+/// A semaphore of `count` places; more than it can count is as good as no limit.
+fn places(count: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)))
 }
 
 /// One counted session; dropping it ends the count.

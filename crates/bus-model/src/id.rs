@@ -101,12 +101,15 @@ macro_rules! text_id {
 text_id!(
     /// The idempotency key of a message within its principal: `[A-Za-z0-9._-]{1,128}`.
     ///
+    /// Neither `.` nor `..`, which a URL could never name: clients take them for folders.
+    ///
     /// The ones that we mint are `txn_` and 32 hexadecimal digits ([`TransactionId::mint`]).
     TransactionId,
     "transaction id",
-    "1 to 128 characters of A-Z a-z 0-9 . _ -",
+    "1 to 128 characters of A-Z a-z 0-9 . _ -, and neither . nor ..",
     |text| {
         (1..=128).contains(&text.len())
+            && !matches!(text, "." | "..")
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
     }
 );

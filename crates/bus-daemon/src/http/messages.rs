@@ -68,7 +68,7 @@ async fn publish(
     let _place = state
         .start_transfer()
         .await
-        .ok_or_else(Problem::over_capacity)?;
+        .ok_or_else(|| Problem::over_capacity("too many payloads are on their way over HTTP"))?;
     let declared = body.declared();
     let source = Source::reader(StreamReader::new(body), declared);
     let published = state

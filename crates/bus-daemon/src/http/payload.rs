@@ -245,7 +245,7 @@ async fn send(state: &Arc<AppState>, txn: &str, stream: PayloadStream) -> Result
     let place = state
         .start_transfer()
         .await
-        .ok_or_else(Problem::over_capacity)?;
+        .ok_or_else(|| Problem::over_capacity("too many payloads are on their way over HTTP"))?;
     let mut verified = stream.fuse();
     let first = match state.metrics.timed("read", verified.next()).await {
         Some(first) => Some(first?),

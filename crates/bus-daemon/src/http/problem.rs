@@ -66,12 +66,12 @@ impl Problem {
         )
     }
 
-    /// Too many payloads are on their way already.
-    pub(crate) fn over_capacity() -> Self {
+    /// All places for what was asked for are taken.
+    pub(crate) fn over_capacity(detail: &'static str) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "OVER_CAPACITY",
-            "too many payloads are on their way over HTTP",
+            detail,
             "wait for Retry-After seconds and send the same request again",
         )
         .with_retry_after(DEFAULT_RETRY)

@@ -27,7 +27,10 @@ pub(super) async fn page_or_upgrade(
 pub(super) async fn upgrade(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     match WebSocketUpgrade::from_request_parts(&mut parts, &state).await {
-        Ok(upgrade) => ws::upgrade(upgrade, state),
+        Ok(upgrade) => match state.try_open_socket() {
+            Some(place) => ws::upgrade(upgrade, state, place),
+            None => Problem::over_capacity("too many WebSockets are open").into_response(),
+        },
         Err(error) => upgrade_required(error.body_text()).into_response(),
     }
 }

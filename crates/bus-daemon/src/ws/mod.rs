@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use axum::{extract::ws::WebSocketUpgrade, response::Response};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::state::AppState;
 
@@ -22,8 +23,12 @@ mod writer;
 /// would be most of the memory of many sessions.
 const READ_BUFFER: usize = 16 << 10;
 
-/// Answers an upgrade and runs the session behind it.
-pub(crate) fn upgrade(upgrade: WebSocketUpgrade, state: Arc<AppState>) -> Response {
+/// Answers an upgrade and runs the session behind it, which keeps `place` until it ends.
+pub(crate) fn upgrade(
+    upgrade: WebSocketUpgrade,
+    state: Arc<AppState>,
+    place: OwnedSemaphorePermit,
+) -> Response {
     let largest = state.config.limits.max_inbound_message;
     let tasks = state.tasks.clone();
     upgrade
@@ -31,5 +36,10 @@ pub(crate) fn upgrade(upgrade: WebSocketUpgrade, state: Arc<AppState>) -> Respon
         .max_message_size(largest)
         .max_frame_size(largest)
         .on_failed_upgrade(|error| tracing::debug!(%error, "an upgrade failed"))
-        .on_upgrade(move |socket| tasks.track_future(session::run(state, socket)))
+        .on_upgrade(move |socket| {
+            tasks.track_future(async move {
+                let _place = place;
+                session::run(state, socket).await;
+            })
+        })
 }

@@ -92,6 +92,25 @@ async fn calls_beyond_the_limit_of_all_sessions_may_come_back_later() {
     assert_eq!(result["text"], "x");
 }
 
+#[tokio::test]
+async fn sockets_beyond_the_limit_are_refused_until_one_ends() {
+    let daemon = setup().config(|c| c.limits.max_sockets = 1).start().await;
+    // One that never says hello takes a place as well.
+    let silent = Client::connect(daemon.local_addr()).await;
+    let refused = Client::connect_path(daemon.local_addr(), "/ws").await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("503")));
+    drop(silent);
+    let mut tries = 0;
+    while Client::connect_path(daemon.local_addr(), "/ws")
+        .await
+        .is_err()
+    {
+        tries += 1;
+        assert!(tries < 500, "the place never became free");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Calls until the daemon has had enough, and never reads.
 async fn call_and_never_read(mut client: Client, over: Arc<AtomicBool>) {
     for n in 0_u64.. {

@@ -32,7 +32,9 @@ where
 #[case::one("a", true)]
 #[case::minted("txn_0123456789abcdef0123456789abcdef", true)]
 #[case::all_kinds("AZaz09._-", true)]
-#[case::dots("..", true)]
+#[case::dots("...", true)]
+#[case::this_folder(".", false)]
+#[case::the_folder_above("..", false)]
 #[case::longest(&"x".repeat(128), true)]
 #[case::empty("", false)]
 #[case::too_long(&"x".repeat(129), false)]
@@ -117,7 +119,7 @@ fn a_refusal_names_the_value_and_what_is_allowed() {
     let error = TransactionId::new("a b").expect_err("a space is not legal");
     assert_eq!(
         error.to_string(),
-        "transaction id \"a b\" is not legal: 1 to 128 characters of A-Z a-z 0-9 . _ -"
+        "transaction id \"a b\" is not legal: 1 to 128 characters of A-Z a-z 0-9 . _ -, and neither . nor .."
     );
     let long = TransactionId::new("ä".repeat(10_000)).expect_err("too long");
     assert_eq!(long.value.chars().count(), 160);
