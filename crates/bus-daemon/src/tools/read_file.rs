@@ -1,15 +1,14 @@
 //! `read_file`: the content of a file under the daemon's root.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use async_trait::async_trait;
 use bus_model::{ContentType, ToolName};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, open, openat};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
@@ -87,24 +86,42 @@ impl Tool for ReadFile {
 
 /// Opens the regular file at `path` under `root` and tells its size.
 fn open_beneath(root: &Path, path: &str) -> io::Result<(File, u64)> {
-    let missing = || io::Error::from(io::ErrorKind::NotFound);
-    let resolved = root.join(path).canonicalize()?;
-    if !resolved.starts_with(root) || !resolved.metadata()?.is_file() {
-        return Err(missing());
-    }
-    // What lies at a checked path may be swapped before it is opened. A link put there is not
-    // followed, and a pipe put there does not block.
-    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits())
-        .expect("open flags fit the system's own type");
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(&resolved)?;
+    // Why a path leads nowhere may be about what lies outside the root, and is not told.
+    let resolved = root.join(path).canonicalize().map_err(|_| missing())?;
+    let below = resolved.strip_prefix(root).map_err(|_| missing())?;
+    let file = open_without_links(root, below)?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() || root.join(path).canonicalize()? != resolved {
-        return Err(missing());
+    if metadata.is_file() {
+        Ok((file, metadata.len()))
+    } else {
+        Err(missing())
     }
-    Ok((file, metadata.len()))
+}
+
+/// Walks from `root` to `below`, a path that was resolved, and opens what is there.
+///
+/// What lies at a checked path may be swapped before it is opened. Each step starts at the folder
+/// that the one before has opened, so a link that was put anywhere on the way is not followed, and
+/// a pipe that was put at its end does not block.
+fn open_without_links(root: &Path, below: &Path) -> io::Result<File> {
+    let name = below.file_name().ok_or_else(missing)?;
+    let through = THROUGH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut folder = open(root, through, Mode::empty())?;
+    for step in below.parent().into_iter().flat_map(Path::components) {
+        folder = openat(&folder, step.as_os_str(), through, Mode::empty())?;
+    }
+    let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(openat(&folder, name, read, Mode::empty())?.into())
+}
+
+/// How a folder is opened to go through it, which takes no right to list it.
+#[cfg(target_os = "linux")]
+const THROUGH: OFlags = OFlags::PATH;
+#[cfg(not(target_os = "linux"))]
+const THROUGH: OFlags = OFlags::RDONLY;
+
+fn missing() -> io::Error {
+    io::Error::from(io::ErrorKind::NotFound)
 }
 
 /// The same words for a file that is missing and for one outside the root, so that nobody learns
@@ -127,5 +144,39 @@ fn content_type(path: &str) -> ContentType {
             ContentType::text()
         }
         _ => ContentType::octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_becomes_a_link_after_the_check_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, outside) = (folder.path().join("root"), folder.path().join("outside"));
+        let below = Path::new("a/b/notes.txt");
+        for place in [&root, &outside] {
+            fs::create_dir_all(place.join("a/b")).unwrap();
+            fs::write(place.join(below), "notes").unwrap();
+        }
+        assert!(open_without_links(&root, below).is_ok());
+        // What a check has found is swapped before it is opened, at every step of the way.
+        for step in ["a/b/notes.txt", "a/b", "a"] {
+            fs::rename(root.join(step), root.join("aside")).unwrap();
+            symlink(outside.join(step), root.join(step)).unwrap();
+            assert!(fs::read(root.join(below)).is_ok(), "the link leads outside");
+            assert!(open_without_links(&root, below).is_err(), "{step}");
+            fs::remove_file(root.join(step)).unwrap();
+            fs::rename(root.join("aside"), root.join(step)).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_root_itself_is_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(open_without_links(folder.path(), Path::new("")).is_err());
     }
 }
