@@ -232,7 +232,8 @@ fn record(state: &AppState, origin: &Origin, delivered: Option<&Delivered>, took
         ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         session = %origin.session_id,
         tool = %origin.tool_name,
-        request_id = %origin.request_id,
+        // The client's own text: no line break of it ends a line of the log.
+        request_id = %origin.request_id.as_str().escape_debug(),
         "call routed"
     );
 }

@@ -98,3 +98,25 @@ async fn every_routed_call_is_one_event_beside_the_lines_of_the_original() {
     let all = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(!all.contains("hunter2"), "the token is in the log");
 }
+
+#[tokio::test]
+async fn an_id_that_looks_like_a_line_of_the_log_makes_none() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let daemon = setup().start().await;
+    let mut client = Client::open(&daemon).await;
+    let forged = "c1\n1999-12-31T00:00:00Z  INFO all is well";
+    client
+        .result_of(forged, "echo", json!({"text": "hi"}))
+        .await;
+    let all = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(all.contains("all is well"), "{all}");
+    assert!(
+        all.lines().all(|line| !line.starts_with("1999")),
+        "a client wrote a line of the log: {all}"
+    );
+}
