@@ -81,8 +81,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::call`].
     pub async fn list_tools(&self) -> Result<Vec<ToolInfo>, RemoteError> {
-        self.ask(Command::ListTools, Instant::now() + self.call_timeout)
-            .await
+        self.ask(Command::ListTools, after(self.call_timeout)).await
     }
 
     /// How the daemon is.
@@ -90,8 +89,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::call`].
     pub async fn health(&self) -> Result<Health, RemoteError> {
-        self.ask(Command::Health, Instant::now() + self.call_timeout)
-            .await
+        self.ask(Command::Health, after(self.call_timeout)).await
     }
 
     /// Calls a tool. A daemon without capacity is asked again after the time that it names, a
@@ -109,7 +107,7 @@ impl Remote {
         arguments: Map<String, Value>,
         options: CallOptions,
     ) -> Result<CallOutcome, RemoteError> {
-        let deadline = Instant::now() + options.timeout.unwrap_or(self.call_timeout);
+        let deadline = after(options.timeout.unwrap_or(self.call_timeout));
         let call = CallTool {
             request_id: options.request_id.unwrap_or_else(mint_request_id),
             name: name.into(),
@@ -202,6 +200,13 @@ impl fmt::Debug for Remote {
             .field("http", &self.http)
             .finish_non_exhaustive()
     }
+}
+
+/// The moment that lies `wait` ahead; as good as never where the clock has no such moment.
+fn after(wait: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(wait).unwrap_or_else(|| now + NEVER)
 }
 
 fn mint_request_id() -> RequestId {

@@ -174,6 +174,17 @@ async fn a_daemon_that_never_answers_times_out() {
     );
 }
 
+#[tokio::test]
+async fn a_timeout_beyond_every_clock_waits_without_end() {
+    let (remote, mut daemon) = pair(|config| config.call_timeout = Duration::MAX).await;
+    let played = async {
+        let call = daemon.receive().await;
+        daemon.answer(&call, RESULT).await;
+    };
+    let (outcome, ()) = tokio::join!(call(&remote), played);
+    assert!(text(outcome.unwrap()).contains("done"));
+}
+
 #[rstest]
 #[case::nothing_in_it(r#""x":1"#)]
 #[case::outputs_that_are_none(r#""outputs":7,"delivery":"reference""#)]
