@@ -98,12 +98,16 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
 }
 
 /// Whether the error is only that nobody reads our output any more.
+///
+/// A connection that breaks while it is written to says the same, but comes wrapped in an error of
+/// a store or a daemon: that is a failure like any other.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
+    let is_pipe = |cause: &(dyn Error + 'static)| {
         cause
             .downcast_ref::<io::Error>()
             .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    })
+    };
+    error.chain().any(is_pipe) && error.chain().all(|cause| exit_of_cause(cause).is_none())
 }
 
 fn exit_of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
@@ -185,5 +189,16 @@ mod tests {
             Err(io::Error::from(io::ErrorKind::BrokenPipe)).context("writing");
         assert!(is_broken_pipe(&pipe.unwrap_err()));
         assert!(!is_broken_pipe(&anyhow::anyhow!("x")));
+    }
+
+    #[test]
+    fn a_connection_that_breaks_is_no_reader_that_had_enough() {
+        let pipe = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let remote = RemoteError::new(RemoteErrorKind::Unavailable, "the exchange broke off");
+        let error = anyhow::Error::from(remote.with_source(pipe()));
+        assert!(!is_broken_pipe(&error));
+        assert_eq!(exit_of(&error), Exit::TryAgain);
+        let store = ClientError::new(ClientErrorKind::Source, "the source failed");
+        assert!(!is_broken_pipe(&store.with_source(pipe()).into()));
     }
 }

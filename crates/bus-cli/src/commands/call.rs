@@ -57,7 +57,7 @@ pub(crate) async fn run(context: &Context, flags: &CallFlags) -> anyhow::Result<
                 "sha256": retrieval.sha256,
                 "content_type": retrieval.content_type,
             });
-            if context.output.json && flags.output.is_none() {
+            if context.output.json && flags.file().is_none() {
                 return Ok(context.output.json(&about)?);
             }
             let id = &claim.message_bus_transaction_id;
@@ -120,7 +120,7 @@ async fn inline(
     payload: InlinePayload,
 ) -> anyhow::Result<()> {
     let content_type = payload.content_type();
-    if context.output.json && flags.output.is_none() {
+    if context.output.json && flags.file().is_none() {
         let outputs = payload.outputs()?;
         let report = serde_json::json!({
             "delivery": "inline",
@@ -132,7 +132,7 @@ async fn inline(
     let bytes = Bytes::from(payload.into_payload()?);
     let length = bytes.len() as u64;
     let once = stream::iter([Ok::<_, RemoteError>(bytes)]);
-    let written = deliver(context, flags.output.as_deref(), once, Some(length)).await?;
+    let written = deliver(context, flags.file(), once, Some(length)).await?;
     let about = serde_json::json!({ "delivery": "inline", "content_type": content_type });
     report(context, flags, written, about)
 }
@@ -145,12 +145,12 @@ async fn redeemed(
 ) -> anyhow::Result<()> {
     let length = payload.length();
     let stream = payload.into_stream();
-    let written = deliver(context, flags.output.as_deref(), stream, length).await?;
+    let written = deliver(context, flags.file(), stream, length).await?;
     report(context, flags, written, about)
 }
 
 fn report(context: &Context, flags: &CallFlags, written: u64, about: Value) -> anyhow::Result<()> {
-    let Some(path) = &flags.output else {
+    let Some(path) = flags.file() else {
         return Ok(());
     };
     if context.output.json {

@@ -26,7 +26,7 @@ use crate::{
 /// # Errors
 /// Where the message cannot be read, a check fails or the file cannot be written.
 pub(crate) async fn run(context: &Context, flags: GetFlags) -> anyhow::Result<()> {
-    if context.output.json && flags.output.is_none() {
+    if context.output.json && flags.file().is_none() {
         return Err(Failure::usage(
             "the payload itself goes to stdout: use --json with -o FILE, or bus show --json for the record",
         )
@@ -49,7 +49,7 @@ async fn from_store(
 ) -> anyhow::Result<()> {
     let fetched = client.fetch(&flags.txn).await?;
     let (stream, expected) = open(&fetched, flags.range)?;
-    let written = deliver(context, flags.output.as_deref(), stream, Some(expected)).await?;
+    let written = deliver(context, flags.file(), stream, Some(expected)).await?;
     report(context, flags, written, || {
         serde_json::to_value(fetched.record())
     })
@@ -80,13 +80,7 @@ async fn from_daemon(context: &Context, api: &HttpApi, flags: &GetFlags) -> anyh
     });
     let payload = api.get(&flags.txn, range).await?;
     let expected = payload.length();
-    let written = deliver(
-        context,
-        flags.output.as_deref(),
-        payload.into_stream(),
-        expected,
-    )
-    .await?;
+    let written = deliver(context, flags.file(), payload.into_stream(), expected).await?;
     if !context.output.json {
         return report(context, flags, written, || Ok(serde_json::Value::Null));
     }
@@ -133,10 +127,8 @@ enum Sink {
 impl Sink {
     async fn open(output: Option<&Path>) -> anyhow::Result<Self> {
         match output {
-            Some(path) if path.as_os_str() != "-" => {
-                Ok(Self::File(AtomicFile::create(path.to_owned()).await?))
-            }
-            _ => Ok(Self::Stdout(Writer::new(raw_stdout()?))),
+            Some(path) => Ok(Self::File(AtomicFile::create(path.to_owned()).await?)),
+            None => Ok(Self::Stdout(Writer::new(raw_stdout()?))),
         }
     }
 
@@ -161,7 +153,7 @@ fn report(
     written: u64,
     record: impl FnOnce() -> serde_json::Result<serde_json::Value>,
 ) -> anyhow::Result<()> {
-    let Some(path) = &flags.output else {
+    let Some(path) = flags.file() else {
         return Ok(());
     };
     if context.output.json {

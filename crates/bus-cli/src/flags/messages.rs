@@ -1,6 +1,9 @@
 //! Flags of the verbs that put, read, list and remove messages.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bus_model::{
     CompressionType, ContentType, Digest, Metadata, Priority, ProviderName, SessionId, ToolName,
@@ -10,7 +13,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use clap_complete::Shell;
 
-use super::values::{self, InclusiveRange, StatusFilter};
+use super::values::{self, InclusiveRange, StatusFilter, named_file};
 
 /// `bus put`.
 #[derive(Debug, Args)]
@@ -82,6 +85,13 @@ pub(crate) struct GetFlags {
     /// Only these bytes: A-B with both included, A- from A on, -N the last N
     #[arg(long, value_name = "A-B", allow_hyphen_values = true)]
     pub(crate) range: Option<InclusiveRange>,
+}
+
+impl GetFlags {
+    /// The file that the result goes to; `None` for stdout.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        named_file(self.output.as_deref())
+    }
 }
 
 /// `bus ls`.

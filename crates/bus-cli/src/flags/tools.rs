@@ -1,9 +1,14 @@
 //! Flags of the verbs around tools: `demo`, `serve`, `call`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use bus_model::SessionId;
 use clap::Args;
+
+use super::values::named_file;
 
 /// `bus demo`.
 #[derive(Debug, Args)]
@@ -89,4 +94,11 @@ pub(crate) struct CallFlags {
     /// List the daemon's tools
     #[arg(long, conflicts_with_all = ["tool", "arguments", "output", "claim_only"])]
     pub(crate) list: bool,
+}
+
+impl CallFlags {
+    /// The file that the result goes to; `None` for stdout.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        named_file(self.output.as_deref())
+    }
 }

@@ -1,6 +1,6 @@
 //! Values of flags that need more than a `FromStr` of the model.
 
-use std::{ops::Range, str::FromStr};
+use std::{ops::Range, path::Path, str::FromStr};
 
 use bus_model::{Digest, MessageStatus, Metadata};
 use chrono::{DateTime, Utc};
@@ -126,6 +126,11 @@ impl FromStr for StatusFilter {
         }
         text.parse().map(Self::Only).map_err(|_| StatusFilterError)
     }
+}
+
+/// The file that output goes to; `None` for stdout, which `-` names too.
+pub(super) fn named_file(output: Option<&Path>) -> Option<&Path> {
+    output.filter(|path| path.as_os_str() != "-")
 }
 
 /// A JSON object.

@@ -71,6 +71,7 @@ fn every_shell_gets_completions(
 #[case::argument_list(&["call", "echo", "[1]"], "the arguments are not a JSON object")]
 #[case::no_tool(&["call"], "<TOOL>")]
 #[case::json_to_stdout(&["get", "t", "--json"], "--json with -o FILE")]
+#[case::json_to_stdout_by_name(&["get", "t", "--json", "-o", "-"], "--json with -o FILE")]
 #[case::compression_by_url(&["put", "--url", "http://127.0.0.1:1", "--level", "3"], "cannot be used with")]
 #[case::bad_listen(&["serve", "--listen", "8079"], "invalid socket address")]
 fn what_cannot_be_is_refused_with_2(#[case] args: &[&str], #[case] message: &str) {
