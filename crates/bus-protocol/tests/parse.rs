@@ -116,6 +116,22 @@ fn frame_like() -> impl Strategy<Value = String> {
     })
 }
 
+/// What a client wrote is what a tool gets; a float that is a hair off is another argument.
+#[rstest]
+#[case("0.38120423768821243")]
+#[case("0.9925434121760651")]
+#[case("1.7976931348623157e308")]
+#[case("18446744073709551615")]
+#[case("-9223372036854775808")]
+fn numbers_in_arguments_are_kept(#[case] number: &str) {
+    let text =
+        format!(r#"{{"op":"call_tool","request_id":"a","name":"t","arguments":{{"n":{number}}}}}"#);
+    let ClientFrame::CallTool(call) = ClientFrame::parse(text.as_bytes()).unwrap() else {
+        panic!("{text} is no call");
+    };
+    assert_eq!(call.arguments["n"].to_string().replace("e+", "e"), number);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
