@@ -147,7 +147,7 @@ impl AppState {
 }
 
 /// A semaphore of `count` places; more than it can count is as good as no limit.
-fn places(count: usize) -> Arc<Semaphore> {
+pub(crate) fn places(count: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)))
 }
 

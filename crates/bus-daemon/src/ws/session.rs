@@ -28,7 +28,10 @@ use super::{
     requests,
     writer::{Gone, Outbox},
 };
-use crate::{results::Fingerprint, state::AppState};
+use crate::{
+    results::Fingerprint,
+    state::{AppState, places},
+};
 
 /// How long a client may take to say goodbye back before the socket is dropped.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -87,7 +90,7 @@ async fn serve(
         id,
         outbox,
         running: Mutex::default(),
-        places: Arc::new(Semaphore::new(state.config.limits.calls_per_session)),
+        places: places(state.config.limits.calls_per_session),
         calls: TaskTracker::new(),
         gone,
     });

@@ -63,6 +63,18 @@ async fn calls_beyond_the_limit_of_a_session_may_come_back_later() {
 }
 
 #[tokio::test]
+async fn a_limit_without_end_is_a_limit() {
+    let no_end = |config: &mut bus_daemon::DaemonConfig| {
+        config.limits.calls_per_session = usize::MAX;
+        config.limits.calls_total = usize::MAX;
+    };
+    let daemon = setup().config(no_end).start().await;
+    let mut client = Client::open(&daemon).await;
+    let result = client.result_of("c1", "echo", json!({"text": "hi"})).await;
+    assert_eq!(result["text"], "hi");
+}
+
+#[tokio::test]
 async fn calls_beyond_the_limit_of_all_sessions_may_come_back_later() {
     let go = Arc::new(Semaphore::new(0));
     let daemon = waiting(&go)
