@@ -149,17 +149,19 @@ impl Core {
     }
 
     /// Removes the row of an upload that could not begin, best effort: what is left is pending and
-    /// swept once its lease is over.
+    /// swept once its lease is over. Where somebody took the upload over, row and file are theirs.
     fn withdraw(&self, row: &MessageRow) {
         let id = row.record.id;
         let removed = self.index.write_to_free(|transaction| {
-            if rows::holds(transaction, id, row.fence)? {
+            let ours = rows::holds(transaction, id, row.fence)?;
+            if ours {
                 rows::remove(transaction, id, true)?;
             }
-            Ok(())
+            Ok(ours)
         });
         match removed {
-            Ok(()) => self.remove_files_or_later(&[id]),
+            Ok(true) => self.remove_files_or_later(&[id]),
+            Ok(false) => {}
             Err(error) => tracing::warn!(%error, %id, "an upload that never began is left"),
         }
     }

@@ -96,6 +96,8 @@ impl Core {
         }
         let row = upload.row.clone().completed(manifest, self.now());
         let done = self.index.write(|transaction| {
+            // An abort that is under way cuts the body; it does so under this same lock.
+            upload.require_held()?;
             let Some(num) = rows::complete(transaction, &row)? else {
                 return Ok(None);
             };
@@ -112,12 +114,15 @@ impl Core {
     /// See [`Store::abort`](bus_store::Store::abort).
     pub(crate) fn abort(&self, token: &UploadToken, reason: &str) -> Result<(), StoreError> {
         let upload = self.uploads.held_by(token)?;
-        self.require_row(&upload)?;
+        // From here on no commit of it begins its transaction; one that has begun comes first.
         self.uploads.forget(&upload);
-        // Frees the space first: where the disk is full, the index needs some of it.
-        upload.body.set_len(0)?;
         let expires_at = after(self.now(), upload.row.ttl.as_duration());
         let ours = self.index.write_to_free(|transaction| {
+            if !rows::holds(transaction, token.id, token.fence)? {
+                return Ok(false);
+            }
+            // Frees the space first: where the disk is full, the index needs some of it.
+            upload.body.set_len(0)?;
             rows::fail(transaction, token.id, token.fence, reason, expires_at)
         })?;
         if !ours {

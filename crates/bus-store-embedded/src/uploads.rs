@@ -268,6 +268,11 @@ impl Upload {
             .sum();
     }
 
+    /// Whether nobody else has the upload and nobody gives it up.
+    pub(crate) fn require_held(&self) -> Result<(), StoreError> {
+        self.live().map(drop)
+    }
+
     fn live(&self) -> Result<parking_lot::MutexGuard<'_, State>, StoreError> {
         let state = self.state.lock();
         if state.lost {

@@ -7,5 +7,6 @@ mod conformance;
 mod damage;
 mod disk;
 mod processes;
+mod races;
 mod steps;
 mod support;
