@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: builds in release what is measured, then runs the benchmark program.
 
+use crate::load;
 use crate::workspace::{root, shell};
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -24,6 +25,12 @@ enum What {
         #[arg(long, default_value_t = 3)]
         rounds: u32,
     },
+    /// 200 sessions at once against a daemon, whose memory may not grow
+    Load {
+        /// Rounds of 20 calls a session
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+    },
     /// The codec alone, beside a plain copy with the same digests
     Codec {
         /// Passed on to the benchmark
@@ -37,6 +44,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let shell = shell()?;
     match &options.what {
         What::PutGet { mib, rounds } => put_get(&shell, *mib, *rounds),
+        What::Load { rounds } => {
+            cmd!(shell, "cargo build --release -p bus-cli --bin bus").run()?;
+            load::run(&released("bus"), *rounds)
+        }
         What::Codec { arguments } => {
             cmd!(
                 shell,

@@ -12,6 +12,7 @@ mod fuzz;
 mod install;
 mod kill;
 mod layers;
+mod load;
 mod outside;
 mod tee;
 mod tidy;

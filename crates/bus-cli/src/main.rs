@@ -1,5 +1,6 @@
 //! The `bus` program: serve tools, call them, put and get payloads of any size.
 
+mod allocator;
 mod commands;
 mod context;
 mod exit;
@@ -33,6 +34,9 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 fn main() -> ExitCode {
     // Usage errors end here with 2, help and version with 0.
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Serve(_)) {
+        allocator::hold_threshold();
+    }
     let output = context::output_of(&cli.global);
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
