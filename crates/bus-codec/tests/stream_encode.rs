@@ -10,8 +10,11 @@ use std::{
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering::SeqCst},
+        mpsc,
     },
     task::{Context, Poll},
+    thread,
+    time::Duration,
 };
 
 use bus_codec::{
@@ -324,4 +327,23 @@ async fn the_manifest_is_refused_before_the_end() {
     let mut encoder = Encoder::from_bytes(text(3 * CHUNK, 1), options(CompressionType::Zstd, 2));
     encoder.next().await.unwrap().unwrap();
     assert!(matches!(encoder.finish(), Err(EncodeError::NotFinished)));
+}
+
+#[test]
+fn a_runtime_that_is_gone_is_an_error_and_not_a_wait_without_end() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let gone = runtime.handle().clone();
+    drop(runtime);
+    let (told, answer) = mpsc::channel();
+    thread::spawn(move || {
+        let _inside = gone.enter();
+        let options = options(CompressionType::Zstd, 2);
+        let mut encoder = Encoder::from_bytes(text(100, 1), options);
+        told.send(encoder.next().now_or_never()).unwrap();
+    });
+    let next = answer.recv_timeout(Duration::from_secs(20));
+    assert!(
+        matches!(next, Ok(Some(Some(Err(EncodeError::Stopped))))),
+        "{next:?}"
+    );
 }

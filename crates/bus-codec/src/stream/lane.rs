@@ -40,9 +40,13 @@ impl HashLane {
 
     /// Adds a piece, and a thread where none is at work.
     pub(crate) fn push(&self, piece: Bytes) {
-        let mut state = lock(&self.0);
-        state.queue.push_back(piece);
-        if let Some(hasher) = state.hasher.take() {
+        let idle = {
+            let mut state = lock(&self.0);
+            state.queue.push_back(piece);
+            state.hasher.take()
+        };
+        // Not under the lock: a runtime that is gone drops the worker at once, which takes it.
+        if let Some(hasher) = idle {
             let worker = Worker {
                 state: Arc::clone(&self.0),
                 hasher: Some(hasher),
