@@ -152,16 +152,22 @@ impl Fetched {
     #[must_use]
     pub fn stored(&self) -> PayloadStream {
         let manifest = Arc::clone(&self.manifest);
-        let record = self.record.clone();
-        let checked = self
-            .chunks(0..manifest.chunk_count())
-            .map_err(ClientError::from)
-            .enumerate()
-            .then(move |(seq, bytes)| {
-                let expected = manifest.chunks().get(seq).map(|entry| entry.digest);
-                let record = record.clone();
-                async move { check_stored(&record, seq, expected, bytes?).await }
-            });
+        let record = Arc::new(self.record.clone());
+        let chunks = self.chunks(0..manifest.chunk_count());
+        let checked = stream::try_unfold((chunks, 0), move |(mut chunks, seq)| {
+            let expected = manifest.chunks().get(seq).map(|entry| entry.digest);
+            let record = Arc::clone(&record);
+            async move {
+                match chunks.try_next().await? {
+                    Some(bytes) => {
+                        let bytes = check_stored(&record, seq, expected, bytes).await?;
+                        Ok(Some((bytes, (chunks, seq + 1))))
+                    }
+                    None if expected.is_none() => Ok(None),
+                    None => Err(damaged(&record, &format!("chunk {seq} is missing"))),
+                }
+            }
+        });
         PayloadStream(checked.boxed())
     }
 

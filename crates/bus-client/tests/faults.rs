@@ -182,6 +182,7 @@ async fn a_store_that_lies_about_bytes_is_caught_and_nothing_wrong_is_handed_out
             0,
             "a wrong file was left"
         );
+        assert_stored_ends_with_its_first_error(&fetched, &chunks).await;
         let mut seen = Vec::new();
         let mut stream = fetched.stream();
         while let Some(Ok(bytes)) = stream.next().await {
@@ -192,6 +193,18 @@ async fn a_store_that_lies_about_bytes_is_caught_and_nothing_wrong_is_handed_out
             "wrong bytes were handed out"
         );
     }
+}
+
+/// Whoever passes stored bytes on sees no wrong chunk, and an end without an error only of a whole.
+async fn assert_stored_ends_with_its_first_error(fetched: &Fetched, right: &[Bytes]) {
+    let items: Vec<_> = fetched.stored().collect().await;
+    let (last, before) = items.split_last().unwrap();
+    let error = last.as_ref().unwrap_err();
+    assert_eq!(error.kind(), ClientErrorKind::Damaged);
+    for (item, right) in before.iter().zip(right) {
+        assert_eq!(item.as_ref().unwrap(), right);
+    }
+    assert!(before.len() <= right.len());
 }
 
 #[tokio::test]
