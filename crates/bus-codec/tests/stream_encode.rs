@@ -159,7 +159,7 @@ fn work_that_waits_for_a_thread_never_starts_after_a_drop() {
         .max_blocking_threads(1)
         .build()
         .unwrap();
-    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let (open, gate) = mpsc::channel::<()>();
     let busy = runtime.spawn_blocking(move || gate.recv());
     let dropped = Arc::new(());
     let held = Arc::clone(&dropped);
