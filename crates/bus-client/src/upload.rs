@@ -49,7 +49,7 @@ impl OpenUpload {
             return Ok(());
         }
         while self.window.len() >= self.most {
-            self.one_arrives().await?;
+            self.step().await?;
         }
         let store = Arc::clone(&self.store);
         let stored = StoredChunk {
@@ -67,12 +67,7 @@ impl OpenUpload {
     /// against the source.
     pub(crate) async fn keep_alive(&mut self) -> StoreError {
         loop {
-            let rest = self.renew_every.saturating_sub(self.last_call.elapsed());
-            let arrived = tokio::select! {
-                arrived = self.one_arrives(), if !self.window.is_empty() => arrived,
-                () = tokio::time::sleep(rest) => self.renew().await,
-            };
-            if let Err(error) = arrived {
+            if let Err(error) = self.step().await {
                 return error;
             }
         }
@@ -84,7 +79,7 @@ impl OpenUpload {
         manifest: &Manifest,
     ) -> Result<MessageBusRecord, StoreError> {
         while !self.window.is_empty() {
-            self.one_arrives().await?;
+            self.step().await?;
         }
         let Some(token) = self.token.clone() else {
             return Err(cut_off());
@@ -103,6 +98,16 @@ impl OpenUpload {
             if let Err(error) = self.store.abort(&token, reason).await {
                 tracing::debug!(%error, "an upload could not be aborted; purge will sweep it");
             }
+        }
+    }
+
+    /// Waits until a chunk arrives or the lease needs care, and sees to it: a slow store must not
+    /// cost the lease while the window is full.
+    async fn step(&mut self) -> Result<(), StoreError> {
+        let rest = self.renew_every.saturating_sub(self.last_call.elapsed());
+        tokio::select! {
+            arrived = self.one_arrives(), if !self.window.is_empty() => arrived,
+            () = tokio::time::sleep(rest) => self.renew().await,
         }
     }
 

@@ -84,10 +84,11 @@ pub trait StoreExt: Store {
 
 impl<S: Store + ?Sized> StoreExt for S {}
 
+/// Deleted, expired or replaced since it was listed.
 fn is_gone(error: &StoreError) -> bool {
     matches!(
         error.kind(),
-        StoreErrorKind::NotFound | StoreErrorKind::Expired
+        StoreErrorKind::NotFound | StoreErrorKind::Expired | StoreErrorKind::NotComplete
     )
 }
 

@@ -172,7 +172,7 @@ fn a_payload_must_have_the_digest_that_was_announced() {
 #[case::unknown_to_remove(&["rm", "unknown"], 3, "no message unknown")]
 #[case::expired(&["get", "old"], 3, "expired")]
 #[case::range_beyond(&["get", "t", "--range", "4-"], 2, "4 bytes")]
-#[case::dots(&["get", ".."], 2, "cannot be named in a URL")]
+#[case::dots(&["get", ".."], 2, "neither . nor ..")]
 fn a_refusal_has_its_message_and_its_code(
     #[case] args: &[&str],
     #[case] code: i32,

@@ -116,18 +116,19 @@ async fn read(
     loop {
         tokio::select! {
             biased;
-            message = stream.next() => {
-                keepalive.heard(Instant::now());
-                if let Err(end) = handle(state, session, message).await {
-                    return end;
-                }
-            }
+            // First, so that a client that never stops sending does not hold up a shutdown.
             () = state.shutdown.cancelled(), if !draining => {
                 draining = true;
                 session.calls.close();
             }
             () = session.calls.wait(), if draining => {
                 return End::Close { code: close::GOING_AWAY, reason: "shutting down" };
+            }
+            message = stream.next() => {
+                keepalive.heard(Instant::now());
+                if let Err(end) = handle(state, session, message).await {
+                    return end;
+                }
             }
             due = keepalive.due() => match due {
                 Due::Ping => keepalive.sent(session.outbox.ping()),
