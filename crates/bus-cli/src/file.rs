@@ -4,54 +4,54 @@ use std::{
     fs::{File, Permissions},
     io::{self, Write as _},
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use tempfile::{Builder, TempPath};
+use tempfile::{Builder, NamedTempFile, TempPath};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
 };
 
+use crate::place::{self, Place};
+
 /// How many pieces may wait for the disk while the next ones are read and checked.
 const AHEAD: usize = 3;
 
-/// A temporary file beside its target. Dropped before [`AtomicFile::persist`], it leaves nothing.
+/// A temporary file beside the place of its target. Dropped before [`AtomicFile::persist`], it leaves nothing.
 #[derive(Debug)]
 pub(crate) struct AtomicFile {
     target: PathBuf,
+    place: Place,
     writer: Writer,
     temporary: TempPath,
 }
 
 impl AtomicFile {
-    /// Begins to write `target`.
+    /// Begins to write `target`, or what it leads to where it is a link.
     ///
     /// # Errors
     /// Where its folder cannot be written, or it is a folder or a device itself.
     pub(crate) async fn create(target: PathBuf) -> anyhow::Result<Self> {
-        let folder = match target.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
         let shown = target.display().to_string();
-        anyhow::ensure!(!target.is_dir(), "{shown} is a folder: name a file");
-        // A rename would replace the device or the pipe itself.
         anyhow::ensure!(
-            !target.exists() || target.is_file(),
-            "{shown} is not a regular file: leave -o away and redirect stdout to it"
+            !target.is_dir() && !shown.ends_with('/'),
+            "{shown} is a folder: name a file"
         );
-        // The rights that any new file gets; a temporary file's own are 0600.
-        let rights = Permissions::from_mode(0o666);
-        let temporary =
-            spawn_blocking(move || Builder::new().permissions(rights).tempfile_in(folder))
-                .await?
-                .with_context(|| format!("{shown} cannot be written"))?;
+        let named = target.clone();
+        let begun = spawn_blocking(move || {
+            let place = place::find(&named)?;
+            Ok::<_, io::Error>((temporary_beside(&place)?, place))
+        });
+        let (temporary, place) = begun
+            .await?
+            .with_context(|| format!("{shown} cannot be written"))?;
         let (file, temporary) = temporary.into_parts();
         Ok(Self {
             target,
+            place,
             writer: Writer::new(file),
             temporary,
         })
@@ -66,13 +66,14 @@ impl AtomicFile {
         written.with_context(|| format!("{} cannot be written", self.target.display()))
     }
 
-    /// Makes it appear, replacing what was there.
+    /// Makes it appear, replacing what was there and keeping its rights.
     ///
     /// # Errors
     /// Where it cannot be written, synced or renamed.
     pub(crate) async fn persist(self) -> anyhow::Result<()> {
         let Self {
             target,
+            place,
             writer,
             temporary,
         } = self;
@@ -80,8 +81,11 @@ impl AtomicFile {
         let persisted = async {
             let file = writer.finish().await?;
             spawn_blocking(move || {
+                if let Some(rights) = place.rights {
+                    file.set_permissions(rights)?;
+                }
                 file.sync_all()?;
-                temporary.persist(target).map_err(io::Error::from)
+                temporary.persist(place.path).map_err(io::Error::from)
             })
             .await?
         };
@@ -89,6 +93,16 @@ impl AtomicFile {
             .await
             .with_context(|| format!("{shown} cannot be written"))
     }
+}
+
+/// A temporary file. Where none is yet, it has the rights of any new file; otherwise it stays
+/// private until it gets those of the file that it replaces.
+fn temporary_beside(place: &Place) -> io::Result<NamedTempFile> {
+    let mut builder = Builder::new();
+    if place.rights.is_none() {
+        builder.permissions(Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(place.path.parent().unwrap_or(Path::new(".")))
 }
 
 /// Writes pieces to a file behind whoever makes them, off the reactor and in order.

@@ -9,6 +9,7 @@ mod flags;
 mod interrupt;
 mod logging;
 mod output;
+mod place;
 mod progress;
 
 use std::{process::ExitCode, time::Duration};
@@ -22,11 +23,6 @@ use crate::{
     flags::{Cli, Command},
     logging::Logging,
 };
-
-/// The C library's allocator keeps what many large and short-lived buffers leave behind: a daemon
-/// under load grew by a fifth from its first to its third round (docs/decisions, 12).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long an interrupted verb may take to leave nothing half-written behind.
 const CLEAN_UP: Duration = Duration::from_secs(5);

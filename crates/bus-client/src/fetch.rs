@@ -7,7 +7,7 @@ use std::{
     fmt,
     io::{self, Write as _},
     ops::Range,
-    path::{Path, PathBuf},
+    path::Path,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -25,7 +25,10 @@ use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 
-use crate::{ClientError, ClientErrorKind};
+use crate::{
+    ClientError, ClientErrorKind,
+    place::{self, Place},
+};
 
 /// The most that is allocated for a payload before its bytes are seen: 256 MiB.
 const BELIEVED_SIZE: usize = 256 << 20;
@@ -172,22 +175,23 @@ impl Fetched {
     }
 
     /// Writes the payload to `path`, atomically: the file is there only when every byte has been
-    /// verified and synced. An existing file is replaced. Cancelled, it leaves nothing behind.
+    /// verified and synced. An existing file is replaced and its rights are kept; of a link, what it
+    /// leads to. Cancelled, it leaves nothing behind.
     ///
     /// # Errors
-    /// [`ClientErrorKind::Source`] where the file cannot be written, or as the items of
-    /// [`PayloadStream`].
+    /// [`ClientErrorKind::Source`] where the file cannot be written or is not a regular one, or as
+    /// the items of [`PayloadStream`].
     pub async fn to_file(&self, path: &Path) -> Result<(), ClientError> {
         let failed = |error: io::Error| {
             ClientError::source_failed(format!("{} cannot be written", path.display()), error)
         };
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        let temporary = blocking(move || temporary_in(&folder))
-            .await
-            .map_err(failed)?;
+        let named = path.to_owned();
+        let (temporary, place) = blocking(move || {
+            let place = place::find(&named)?;
+            Ok((temporary_beside(&place)?, place))
+        })
+        .await
+        .map_err(failed)?;
         let mut file = temporary.reopen().map_err(failed)?;
         let mut stream = self.stream();
         while let Some(bytes) = stream.try_next().await? {
@@ -196,11 +200,16 @@ impl Fetched {
                 .await
                 .map_err(failed)?;
         }
-        blocking(move || file.sync_all()).await.map_err(failed)?;
-        let target = path.to_owned();
-        blocking(move || temporary.persist(target).map(drop).map_err(io::Error::from))
-            .await
-            .map_err(failed)
+        blocking(move || {
+            if let Some(rights) = place.rights {
+                file.set_permissions(rights)?;
+            }
+            file.sync_all()?;
+            temporary.persist(place.path)?;
+            Ok(())
+        })
+        .await
+        .map_err(failed)
     }
 
     /// The record with its payload loaded.
@@ -262,18 +271,18 @@ impl fmt::Debug for PayloadStream {
     }
 }
 
-/// A temporary file that is going to be a user's: with the mode that any new file gets, not the
-/// private one of temporary files.
-fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
+/// A temporary file that is going to be a user's. Where none is yet, it gets the mode of any new
+/// file; otherwise it stays private until it gets the one of the file that it replaces.
+fn temporary_beside(place: &Place) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".bus-");
     #[cfg(unix)]
-    {
+    if place.rights.is_none() {
         use std::os::unix::fs::PermissionsExt as _;
         // The umask takes away what the user does not want.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder)
+    builder.tempfile_in(place.path.parent().unwrap_or(Path::new(".")))
 }
 
 async fn check_stored(

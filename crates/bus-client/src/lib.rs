@@ -38,6 +38,7 @@ pub mod client;
 pub mod error;
 pub mod fetch;
 pub mod message;
+mod place;
 mod publish;
 pub mod route;
 pub mod settings;

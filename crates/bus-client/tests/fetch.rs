@@ -78,6 +78,24 @@ async fn a_file_is_written_whole_and_replaces_what_was_there() {
     );
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_is_followed_and_the_rights_of_its_file_are_kept() {
+    use std::{fs, os::unix::fs as unix, os::unix::fs::PermissionsExt as _};
+    let bus = with_message(4500).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+    fs::write(&file, "old").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    unix::symlink("file", &link).unwrap();
+    let fetched = bus.client.fetch(&"t1".parse().unwrap()).await.unwrap();
+    fetched.to_file(&link).await.unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::read(&file).unwrap(), payload(4500));
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
 #[tokio::test]
 async fn the_record_carries_the_payload_when_asked_to() {
     let bus = with_message(4500).await;

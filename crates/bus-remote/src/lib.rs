@@ -18,6 +18,7 @@ pub mod config;
 pub mod error;
 pub mod http;
 pub mod payload;
+mod place;
 pub mod session;
 pub mod url;
 

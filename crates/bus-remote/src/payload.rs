@@ -1,13 +1,7 @@
 //! The bytes of a payload on their way from a daemon, checked as they come.
 
 use std::{
-    collections::VecDeque,
-    fmt, io,
-    io::Write as _,
-    mem,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    collections::VecDeque, fmt, io, io::Write as _, mem, path::Path, sync::Arc, time::Duration,
 };
 
 use bus_model::{Digest, Hasher};
@@ -17,7 +11,10 @@ use reqwest::{Response, header};
 use tempfile::NamedTempFile;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::{RemoteError, RemoteErrorKind};
+use crate::{
+    RemoteError, RemoteErrorKind,
+    place::{self, Place},
+};
 
 /// How many bytes are hashed at a time: small pieces together, so that a thread is worth it.
 const BATCH: usize = 1 << 20;
@@ -138,10 +135,12 @@ impl Payload {
     }
 
     /// Writes the payload to `path`, atomically: the file is there only once every byte was
-    /// checked and synced. An existing file is replaced. Cancelled, it leaves nothing behind.
+    /// checked and synced. An existing file is replaced and its rights are kept; of a link, what it
+    /// leads to. Cancelled, it leaves nothing behind.
     ///
     /// # Errors
-    /// [`RemoteErrorKind::Io`] where the file cannot be written, or as [`Payload`] says.
+    /// [`RemoteErrorKind::Io`] where the file cannot be written or is not a regular one, or as
+    /// [`Payload`] says.
     pub async fn to_file(mut self, path: &Path) -> Result<u64, RemoteError> {
         let failed = |error: io::Error| {
             RemoteError::new(
@@ -150,15 +149,13 @@ impl Payload {
             )
             .with_source(error)
         };
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        let temporary = Arc::new(
-            blocking(move || new_file_in(&folder))
-                .await
-                .map_err(failed)?,
-        );
+        let named = path.to_owned();
+        let (temporary, place) = blocking(move || {
+            let place = place::find(&named)?;
+            Ok((Arc::new(temporary_beside(&place)?), place))
+        })
+        .await
+        .map_err(failed)?;
         while let Some(first) = self.next().await? {
             let mut pieces = mem::take(&mut self.ready);
             pieces.push_front(first);
@@ -170,12 +167,17 @@ impl Payload {
             };
             blocking(write).await.map_err(failed)?;
         }
-        let target = path.to_owned();
         let persist = move || {
+            if let Some(rights) = place.rights {
+                temporary.as_file().set_permissions(rights)?;
+            }
             temporary.as_file().sync_all()?;
             let temporary = Arc::into_inner(temporary)
                 .ok_or_else(|| io::Error::other("a write is still under way"))?;
-            temporary.persist(target).map(drop).map_err(io::Error::from)
+            temporary
+                .persist(place.path)
+                .map(drop)
+                .map_err(io::Error::from)
         };
         blocking(persist).await.map_err(failed)?;
         Ok(self.received)
@@ -302,12 +304,15 @@ fn mismatch(message: String) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Mismatch, message)
 }
 
-/// A temporary file with the rights that any new file gets; its maker's default is 0600.
-fn new_file_in(folder: &Path) -> io::Result<NamedTempFile> {
+/// A temporary file. Where none is yet, it has the rights of any new file; otherwise it stays
+/// private until it gets those of the file that it replaces.
+fn temporary_beside(place: &Place) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+    if place.rights.is_none() {
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    }
+    builder.tempfile_in(place.path.parent().unwrap_or(Path::new(".")))
 }
 
 async fn blocking<T: Send + 'static>(

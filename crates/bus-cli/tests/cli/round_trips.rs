@@ -94,6 +94,41 @@ fn a_result_gets_the_rights_of_any_new_file() {
 }
 
 #[test]
+fn a_link_is_followed_and_the_rights_of_its_file_are_kept() {
+    use std::{fs, os::unix::fs as unix, os::unix::fs::PermissionsExt as _};
+    let place = Place::new();
+    let id = place.put(b"new");
+    let file = place.path().join(place.file("file", "old"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    unix::symlink("file", place.path().join("link")).unwrap();
+    unix::symlink("link", place.path().join("link-to-it")).unwrap();
+    place.run(["get", &id, "-o", "link-to-it"]).ok();
+    assert_eq!(place.read("file"), b"new");
+    assert_eq!(
+        files_in(&place),
+        ["file", "link", "link-to-it", "store"],
+        "no link was replaced"
+    );
+    assert!(place.path().join("link").is_symlink());
+    assert!(place.path().join("link-to-it").is_symlink());
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_link_to_stdout_is_not_replaced() {
+    let place = Place::new();
+    let id = place.put(b"new");
+    std::os::unix::fs::symlink("/dev/stdout", place.path().join("link")).unwrap();
+    for name in ["link", "/dev/stdout", "/proc/self/fd/1"] {
+        place
+            .run(["get", &id, "-o", name])
+            .fails(1, "leave -o away");
+    }
+    assert!(place.path().join("link").is_symlink());
+}
+
+#[test]
 fn a_read_that_fails_leaves_the_old_file_as_it_was() {
     let place = Place::new();
     place.file("out", "old");
