@@ -37,7 +37,7 @@ impl Core {
             Ok(()) => {}
             // A folder that may not be written may still hold a store to read.
             Err(_) if dir.join(crate::index::FILE_NAME).is_file() => {}
-            Err(error) => return Err(error::io("create", &bodies_dir, error)),
+            Err(error) => return Err(error::no_folder(&bodies_dir, error)),
         }
         let index = Index::open(dir, options.busy_timeout, options.readers)?;
         let core = Self {

@@ -31,6 +31,19 @@ pub(crate) fn io(what: &str, path: &Path, error: io::Error) -> StoreError {
     StoreError::new(kind, format!("cannot {what} {}: {hint}", path.display())).with_source(error)
 }
 
+/// The error for a store whose folder cannot be made: where even the ones above it cannot be, the
+/// path is at fault, and nothing is damaged.
+pub(crate) fn no_folder(path: &Path, error: io::Error) -> StoreError {
+    if error.kind() != io::ErrorKind::NotFound {
+        return io("create", path, error);
+    }
+    let message = format!(
+        "the folder {} cannot be created: name one for the store that can be",
+        path.display()
+    );
+    StoreError::new(StoreErrorKind::Denied, message).with_source(error)
+}
+
 const DENIED_HINT: &str =
     "this user may not write there: give it the folder, or choose another one for the store";
 
