@@ -6,15 +6,28 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+const MEMBER: &str = "sha-256=:BASE64: is expected, with the base64 of 32 bytes";
+
 /// A SHA-256 digest. Shown, parsed and serialised as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Cow<'_, str>", into = "String")]
 pub struct Digest([u8; 32]);
 
-/// A text is not 64 hexadecimal digits.
+/// A text is not a digest in the form that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a SHA-256 digest: 64 hexadecimal digits are expected")]
-pub struct DigestParseError(String);
+#[error("{text:?} is not a SHA-256 digest: {expected}")]
+pub struct DigestParseError {
+    text: String,
+    expected: &'static str,
+}
+
+impl DigestParseError {
+    /// What is shown of the text is bounded: it may come from anywhere.
+    fn new(text: &str, expected: &'static str) -> Self {
+        let text = text.chars().take(80).collect();
+        Self { text, expected }
+    }
+}
 
 impl Digest {
     /// The digest of `bytes`.
@@ -48,7 +61,7 @@ impl Digest {
             if name.trim() != "sha-256" {
                 continue;
             }
-            let refused = || DigestParseError(value.chars().take(80).collect());
+            let refused = || DigestParseError::new(member.trim(), MEMBER);
             let inner = value
                 .trim()
                 .strip_prefix(':')
@@ -82,7 +95,7 @@ impl fmt::Debug for Digest {
 impl FromStr for Digest {
     type Err = DigestParseError;
     fn from_str(text: &str) -> Result<Self, DigestParseError> {
-        let refused = || DigestParseError(text.chars().take(80).collect());
+        let refused = || DigestParseError::new(text, "64 hexadecimal digits are expected");
         if text.len() != 64 || !text.is_ascii() {
             return Err(refused());
         }
