@@ -5,7 +5,7 @@ use rstest::rstest;
 use crate::support::{Place, Serving, finish};
 
 #[rstest]
-#[case("MESSAGE_BUS_COMPRESSION", "brotli", "gzip, zstd or none")]
+#[case("MESSAGE_BUS_COMPRESSION", "brotli", "not allowed: none, gzip or zstd")]
 #[case("MESSAGE_BUS_MAX_PAYLOAD_MB", "lots", "a whole number")]
 #[case("MESSAGE_BUS_TTL_HOURS", "-1", "hours")]
 #[case("MESSAGE_BUS_ENABLED", "maybe", "true or false")]

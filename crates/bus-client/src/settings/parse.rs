@@ -10,13 +10,16 @@ use super::{BreakerSettings, Settings, SettingsError, SupabaseSettings};
 /// Gives the value of a variable; never an empty one.
 pub(super) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
+const TTL: &str = "more than 0 and at most 87600 hours (ten years) are expected";
+const COMPRESSION: &str = "none, gzip or zstd are expected";
+
 pub(super) fn settings(lookup: &Lookup<'_>) -> Result<Settings, SettingsError> {
     let default = Settings::default();
     Ok(Settings {
         enabled: flag(lookup, "MESSAGE_BUS_ENABLED")?,
-        ttl: parsed(lookup, "MESSAGE_BUS_TTL_HOURS", "hours")?.unwrap_or(default.ttl),
+        ttl: parsed(lookup, "MESSAGE_BUS_TTL_HOURS", TTL)?.unwrap_or(default.ttl),
         max_payload: max_payload(lookup)?.unwrap_or(default.max_payload),
-        compression: parsed(lookup, "MESSAGE_BUS_COMPRESSION", "gzip, zstd or none")?
+        compression: parsed(lookup, "MESSAGE_BUS_COMPRESSION", COMPRESSION)?
             .unwrap_or(default.compression),
         checksum: flag(lookup, "MESSAGE_BUS_CHECKSUM_ENABLED")?.unwrap_or(default.checksum),
         threshold_bytes: number(lookup, "BUS_THRESHOLD_BYTES", 1, u64::MAX >> 1)?
@@ -51,10 +54,10 @@ fn flag(lookup: &Lookup<'_>, name: &'static str) -> Result<Option<bool>, Setting
     }
 }
 
-fn parsed<T: FromStr<Err: Display>>(
+fn parsed<T: FromStr>(
     lookup: &Lookup<'_>,
     name: &'static str,
-    what: &str,
+    expected: &str,
 ) -> Result<Option<T>, SettingsError> {
     let Some(value) = lookup(name) else {
         return Ok(None);
@@ -63,7 +66,7 @@ fn parsed<T: FromStr<Err: Display>>(
         .trim()
         .parse()
         .map(Some)
-        .map_err(|error| invalid(name, &value, format!("{what}: {error}")))
+        .map_err(|_| invalid(name, &value, expected))
 }
 
 fn number(
