@@ -77,6 +77,20 @@ impl Context {
         Ok(self.client_builder()?.build())
     }
 
+    /// Refuses `--url` where this process is to be the daemon.
+    ///
+    /// # Errors
+    /// A usage error with `--url`.
+    pub(crate) fn no_url(&self, verb: &str) -> anyhow::Result<()> {
+        match &self.flags.url {
+            Some(_) => Err(Failure::usage(format!(
+                "bus {verb} runs a daemon of its own: leave --url away, and say with --listen where it listens"
+            ))
+            .into()),
+            None => Ok(()),
+        }
+    }
+
     /// A client of the store for a verb that ends, so memory is no store for it. Publishing is on:
     /// `MESSAGE_BUS_ENABLED` is about routing, not about verbs.
     ///

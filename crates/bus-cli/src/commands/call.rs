@@ -46,7 +46,13 @@ pub(crate) async fn run(context: &Context, flags: &CallFlags) -> anyhow::Result<
         outcome = remote.call(tool, arguments, options) => outcome?,
     };
     match outcome {
-        CallOutcome::Inline(payload) => inline(context, flags, payload).await,
+        CallOutcome::Inline(payload) => {
+            if flags.claim_only {
+                let note = "no claim: the result came inline, and this is the result itself";
+                context.output.note(note);
+            }
+            inline(context, flags, payload).await
+        }
         CallOutcome::Claim(claim, _) if flags.claim_only => Ok(context.output.json(&claim)?),
         CallOutcome::Claim(claim, retrieval) => {
             let about = serde_json::json!({

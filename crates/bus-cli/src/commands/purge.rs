@@ -1,7 +1,7 @@
 //! `bus purge`: removes what has expired and what a writer left behind.
 
 use bus_model::ByteSize;
-use bus_store::PurgeOptions;
+use bus_store::{PurgeOptions, READ_GRACE};
 
 use crate::{context::Context, flags::PurgeFlags};
 
@@ -30,5 +30,12 @@ pub(crate) async fn run(context: &Context, flags: &PurgeFlags) -> anyhow::Result
     if flags.acknowledged_after.is_some() {
         line.push_str(&format!(", {} acknowledged", report.acknowledged));
     }
-    Ok(context.output.line(format!("{line}; freed {freed}"))?)
+    context.output.line(format!("{line}; freed {freed}"))?;
+    if report.expired == 0 {
+        let minutes = READ_GRACE.as_secs() / 60;
+        context.output.note(format!(
+            "what expired less than {minutes} minutes ago stays for reads that began before; what was given up, until it expires"
+        ));
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use crate::{context::Context, exit::Failure, flags::ServeFlags, output::with_cau
 /// # Errors
 /// Where a setting is not legal, the store cannot be opened or the address cannot be listened on.
 pub(crate) async fn run(context: &Context, flags: ServeFlags) -> anyhow::Result<()> {
+    context.no_url("serve")?;
     let config = config(context, &flags)?;
     let client = client(context, &flags)?;
     check_store(&client).await?;

@@ -38,7 +38,7 @@ pub(crate) struct PutFlags {
     pub(crate) provider: ProviderName,
 
     /// How long it lives [env: MESSAGE_BUS_TTL_HOURS] [default: 48]
-    #[arg(long, value_name = "HOURS")]
+    #[arg(long, value_name = "HOURS", allow_negative_numbers = true)]
     pub(crate) ttl_hours: Option<Ttl>,
 
     /// urgent, normal or bulk
@@ -61,7 +61,7 @@ pub(crate) struct PutFlags {
     #[arg(long, value_name = "NAME", conflicts_with = "url")]
     pub(crate) compression: Option<CompressionType>,
 
-    /// Level of the compression, such as 1 to 19 for zstd
+    /// Level of the compression: -7 to 22 for zstd, 0 to 9 for gzip
     #[arg(long, conflicts_with = "url", allow_negative_numbers = true)]
     pub(crate) level: Option<i32>,
 }
@@ -113,11 +113,11 @@ pub(crate) struct LsFlags {
     #[arg(long, default_value = "complete")]
     pub(crate) status: StatusFilter,
 
-    /// Only created at this time or after
+    /// Only created at this time or after, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = values::parse_time)]
     pub(crate) since: Option<DateTime<Utc>>,
 
-    /// Only created before this time
+    /// Only created before this time, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = values::parse_time)]
     pub(crate) before: Option<DateTime<Utc>>,
 
@@ -146,8 +146,13 @@ pub(crate) struct RmFlags {
     pub(crate) txns: Vec<TransactionId>,
 }
 
+const PURGE_NOTES: &str = "\
+An expired message stays 10 minutes longer, for reads that began before. An upload that was given
+up stays listed as an error until it expires, after 48 hours unless a setting says otherwise.";
+
 /// `bus purge`.
 #[derive(Debug, Args)]
+#[command(after_help = PURGE_NOTES)]
 pub(crate) struct PurgeFlags {
     /// Also what was acknowledged at least this long ago
     #[arg(long, value_name = "SECS", value_parser = parse_seconds)]

@@ -8,7 +8,7 @@ use std::{
 use bus_model::SessionId;
 use clap::Args;
 
-use super::values::named_file;
+use super::values::{self, named_file};
 
 /// `bus demo`.
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ pub(crate) struct ServeFlags {
     pub(crate) purge_secs: Option<u64>,
 
     /// A web page's Origin that may drive the daemon, such as `https://tools.example`; repeatable
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = values::parse_origin)]
     pub(crate) allow_origin: Vec<String>,
 
     /// A host name that clients may use beside loopback names; repeatable
@@ -79,15 +79,16 @@ pub(crate) struct CallFlags {
     #[arg(long, value_name = "NAME")]
     pub(crate) session: Option<SessionId>,
 
-    /// Id of the call: the same id again gets the same result, and the tool runs once
-    #[arg(long, value_name = "ID")]
+    /// Id of the call: the same id again in the same session gets the same result, kept for up to
+    /// ten minutes, and the tool runs once
+    #[arg(long, value_name = "ID", requires = "session")]
     pub(crate) request_id: Option<String>,
 
     /// How long to wait for the result
     #[arg(long, value_name = "SECS", default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout_secs: u64,
 
-    /// Print the claim instead of redeeming it
+    /// Print the claim instead of redeeming it; a result that comes inline is printed as it is
     #[arg(long, conflicts_with = "output")]
     pub(crate) claim_only: bool,
 

@@ -146,6 +146,31 @@ pub(super) fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
         .map_err(|_| "a time such as 2026-01-31T12:00:00Z is expected".to_owned())
 }
 
+/// An origin as browsers send it: `https://tools.example`, with a port where it is not the usual.
+pub(super) fn parse_origin(text: &str) -> Result<String, String> {
+    let refused = || "an origin such as https://tools.example[:PORT] is expected".to_owned();
+    let (scheme, authority) = text.split_once("://").ok_or_else(refused)?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    // Of an IPv6 address the colons are not the port's.
+    let after_name = authority.rfind(']').unwrap_or(0);
+    let (name, port) = match authority[after_name..].find(':') {
+        Some(colon) => authority.split_at(after_name + colon),
+        None => (authority, ""),
+    };
+    let legal = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+        && !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b))
+        && port
+            .strip_prefix(':')
+            .is_none_or(|port| port.parse::<u16>().is_ok());
+    legal.then(|| text.to_owned()).ok_or_else(refused)
+}
+
 /// A SHA-256 in hexadecimal.
 pub(super) fn parse_digest(text: &str) -> Result<Digest, String> {
     text.to_ascii_lowercase()
@@ -156,6 +181,29 @@ pub(super) fn parse_digest(text: &str) -> Result<Digest, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn origins_have_a_scheme_and_a_host() {
+        for good in [
+            "https://tools.example",
+            "http://127.0.0.1:3000/",
+            "http://[::1]:80",
+            "moz-extension://a-b",
+        ] {
+            assert_eq!(parse_origin(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "foo",
+            "foo:80",
+            "://x",
+            "http://",
+            "http://x/y",
+            "http://x:y",
+            "*",
+        ] {
+            assert!(parse_origin(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn ranges_include_both_ends() {

@@ -155,6 +155,16 @@ fn a_call_that_fails_says_why(#[case] args: &[&str], #[case] code: i32, #[case] 
 }
 
 #[test]
+fn a_result_that_comes_inline_is_no_claim_and_says_so() {
+    let tools = Tools::new();
+    let ran = tools
+        .call(&["echo", r#"{"text":"hi"}"#, "--claim-only"])
+        .ok();
+    assert!(ran.stderr.contains("came inline"), "{}", ran.shown());
+    assert!(ran.text().contains("hi"));
+}
+
+#[test]
 fn the_same_request_id_runs_the_tool_once() {
     let tools = Tools::new();
     let call =

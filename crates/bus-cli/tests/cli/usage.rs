@@ -69,10 +69,14 @@ fn every_shell_gets_completions(
 #[case::call_a_store(&["call", "echo", "--store", "embedded:x"], "bus call talks to a daemon")]
 #[case::arguments(&["call", "echo", "{"], "the arguments are not a JSON object")]
 #[case::argument_list(&["call", "echo", "[1]"], "the arguments are not a JSON object")]
+#[case::request_without_session(&["call", "echo", "--request-id", "r"], "--session <NAME>")]
+#[case::serve_a_url(&["serve", "--url", "http://127.0.0.1:1"], "leave --url away")]
+#[case::negative_ttl(&["put", "--ttl-hours", "-1"], "more than 0")]
 #[case::no_tool(&["call"], "<TOOL>")]
 #[case::json_to_stdout(&["get", "t", "--json"], "--json with -o FILE")]
 #[case::json_to_stdout_by_name(&["get", "t", "--json", "-o", "-"], "--json with -o FILE")]
 #[case::compression_by_url(&["put", "--url", "http://127.0.0.1:1", "--level", "3"], "cannot be used with")]
+#[case::bad_origin(&["serve", "--allow-origin", "foo"], "https://tools.example")]
 #[case::bad_listen(&["serve", "--listen", "8079"], "invalid socket address")]
 fn what_cannot_be_is_refused_with_2(#[case] args: &[&str], #[case] message: &str) {
     let place = Place::new();

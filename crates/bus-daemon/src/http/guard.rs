@@ -184,7 +184,7 @@ fn foreign_host(host: &str) -> Problem {
         StatusCode::FORBIDDEN,
         "FOREIGN_HOST",
         format!("the request is for the host {shown:?}, which is not this daemon"),
-        "call the daemon by the address that it listens on, or allow the name in its settings",
+        "call the daemon by the address that it listens on, or start it with --allow-host and this name",
     )
 }
 
@@ -201,7 +201,7 @@ fn foreign_origin(origin: &HeaderValue) -> Problem {
         StatusCode::FORBIDDEN,
         "FOREIGN_ORIGIN",
         format!("the request comes from a web page of {shown:?}"),
-        "allow the origin in the daemon's settings if that page may drive it",
+        "if that page may drive the daemon, start it with --allow-origin and this origin",
     )
 }
 
