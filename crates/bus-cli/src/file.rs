@@ -15,7 +15,7 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
-use crate::place::{self, Place};
+use bus_client::place::{self, Place};
 
 /// How many pieces may wait for the disk while the next ones are read and checked.
 const AHEAD: usize = 3;

@@ -9,7 +9,6 @@ mod flags;
 mod interrupt;
 mod logging;
 mod output;
-mod place;
 mod progress;
 
 use std::{process::ExitCode, time::Duration};

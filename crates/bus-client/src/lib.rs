@@ -26,6 +26,7 @@
 //! | [`message`] | [`Message`] and [`Source`]: what is published |
 //! | [`route`] | inline or by claim |
 //! | [`fetch`] | [`Fetched`]: bytes, JSON, a stream, a range, a file |
+//! | [`place`] | where a file that is going to be replaced really is |
 //! | [`error`] | [`ClientError`] |
 //!
 //! Features: `embedded` (default) and `memory` choose the backends that can be named in settings;
@@ -38,7 +39,7 @@ pub mod client;
 pub mod error;
 pub mod fetch;
 pub mod message;
-mod place;
+pub mod place;
 mod publish;
 pub mod route;
 pub mod settings;

@@ -11,11 +11,11 @@ const MAX_LINKS: u8 = 40;
 
 /// The place of a file: what a rename may replace.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     /// Its path, with every link followed.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// The rights of the file that is there; `None` where none is.
-    pub(crate) rights: Option<Permissions>,
+    pub rights: Option<Permissions>,
 }
 
 /// Follows the links of `path`, of which a rename would replace the first. Its last may lead to a
@@ -23,7 +23,7 @@ pub(crate) struct Place {
 ///
 /// # Errors
 /// Where its folder is missing, or what is there is no regular file.
-pub(crate) fn find(path: &Path) -> io::Result<Place> {
+pub fn find(path: &Path) -> io::Result<Place> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
         let name = path
