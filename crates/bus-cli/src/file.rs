@@ -42,7 +42,13 @@ impl AtomicFile {
         );
         let named = target.clone();
         let begun = spawn_blocking(move || {
-            let place = place::find(&named)?;
+            let place = place::find(&named).map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidInput => io::Error::new(
+                    error.kind(),
+                    format!("{error}: leave -o away, and the bytes go to stdout"),
+                ),
+                _ => error,
+            })?;
             Ok::<_, io::Error>((temporary_beside(&place)?, place))
         });
         let (temporary, place) = begun
