@@ -185,9 +185,10 @@ impl From<StoreError> for ClientError {
             StoreErrorKind::Denied => ClientErrorKind::Denied,
             StoreErrorKind::Damaged => ClientErrorKind::Damaged,
             StoreErrorKind::NewerFormat => ClientErrorKind::NewerFormat,
-            StoreErrorKind::Overloaded | StoreErrorKind::Unavailable | StoreErrorKind::Timeout => {
-                ClientErrorKind::Unavailable
-            }
+            StoreErrorKind::Contended
+            | StoreErrorKind::Overloaded
+            | StoreErrorKind::Unavailable
+            | StoreErrorKind::Timeout => ClientErrorKind::Unavailable,
             _ => ClientErrorKind::Internal,
         };
         let mut new = Self::new(kind, error.to_string());

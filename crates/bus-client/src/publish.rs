@@ -107,7 +107,12 @@ impl Job<'_> {
                 }
             }
         };
-        let window = self.tuning.parallelism;
+        // A remote store answers late: more calls than cores keep the way to it full.
+        let window = self
+            .store
+            .capabilities()
+            .concurrent_calls
+            .max(self.tuning.parallelism);
         let mut upload = OpenUpload::new(Arc::clone(&self.store), upload, durable, window);
         match write(declared, encoder, &mut upload, head).await {
             Ok(record) => Ok(Published {

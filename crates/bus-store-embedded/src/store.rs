@@ -160,6 +160,7 @@ impl Store for EmbeddedStore {
             one_step_put_bytes: self.inline_bytes,
             filters_pushed_down: true,
             durable: true,
+            concurrent_calls: 0,
         }
     }
 

@@ -30,6 +30,9 @@ pub enum StoreErrorKind {
     Damaged,
     /// Written by a newer bus than this one.
     NewerFormat,
+    /// Another call was in the way at the very moment (a deadlock, two transactions that cannot be
+    /// put in an order). The store itself is well: the same call may succeed at once.
+    Contended,
     /// The store is too busy now, or locked by another process for too long.
     Overloaded,
     /// The store cannot be reached.
@@ -44,7 +47,10 @@ impl StoreErrorKind {
     /// Whether the same call may succeed later, unchanged.
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::Overloaded | Self::Unavailable | Self::Timeout)
+        matches!(
+            self,
+            Self::Contended | Self::Overloaded | Self::Unavailable | Self::Timeout
+        )
     }
 }
 
@@ -57,6 +63,7 @@ struct Inner {
     kind: StoreErrorKind,
     message: String,
     retry_after: Option<Duration>,
+    hopeless: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -68,6 +75,7 @@ impl StoreError {
             kind,
             message: message.into(),
             retry_after: None,
+            hopeless: false,
             source: None,
         }))
     }
@@ -86,6 +94,14 @@ impl StoreError {
         self
     }
 
+    /// The same, but another try of the very call is not worth it, though errors of this kind are
+    /// transient: a statement that ran into the time limit of its server would do so again.
+    #[must_use]
+    pub fn without_retry(mut self) -> Self {
+        self.0.hopeless = true;
+        self
+    }
+
     /// What caused it, for an error that takes over everything else that this one says.
     #[must_use]
     pub fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
@@ -98,10 +114,11 @@ impl StoreError {
         self.0.kind
     }
 
-    /// Whether the same call may succeed later, unchanged.
+    /// Whether the same call may succeed later, unchanged: by its kind, unless
+    /// [`without_retry`](Self::without_retry) says otherwise.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        self.0.kind.is_transient()
+        self.0.kind.is_transient() && !self.0.hopeless
     }
 
     /// How long to wait before another try, where the store said so.

@@ -326,4 +326,7 @@ pub struct Capabilities {
     pub filters_pushed_down: bool,
     /// Whether messages outlive the process.
     pub durable: bool,
+    /// How many calls of one upload are worth making at the same time: more than there are cores
+    /// where each waits for a network. 0 leaves it to the caller.
+    pub concurrent_calls: usize,
 }

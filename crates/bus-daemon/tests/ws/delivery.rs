@@ -335,6 +335,7 @@ fn failing_store(kind: StoreErrorKind) -> Arc<dyn Store> {
         one_step_put_bytes: 0,
         filters_pushed_down: true,
         durable: false,
+        concurrent_calls: 0,
     });
     store.expect_begin().returning(move |_| Err(error()));
     store.expect_put().returning(move |_, _, _| Err(error()));

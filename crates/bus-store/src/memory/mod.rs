@@ -61,6 +61,7 @@ impl MemoryStore {
             one_step_put_bytes: 0,
             filters_pushed_down: true,
             durable: false,
+            concurrent_calls: 0,
         };
         Self {
             state: Arc::new(Mutex::new(State::new(capabilities))),
