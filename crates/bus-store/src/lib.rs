@@ -11,6 +11,7 @@
 //! | [`error`] | [`StoreError`] |
 //! | [`clock`] | the clock that a store judges leases and expiry by |
 //! | [`ext`] | conveniences made of the contract |
+//! | [`records`] | the contracts beside messages: audit log, conversation history, preferences |
 //! | `memory` (feature) | the in-memory reference |
 //! | `conformance` (feature) | the suite and the model test, for a backend's tests |
 //! | `mock` (feature) | `MockStore`, for faults that a real store cannot be made to show |
@@ -25,6 +26,7 @@ pub mod ext;
 pub mod memory;
 #[cfg(feature = "mock")]
 pub mod mock;
+pub mod records;
 pub mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -35,6 +37,7 @@ pub use ext::{StoreExt, VerifyIssue, VerifyReport};
 pub use memory::MemoryStore;
 #[cfg(feature = "mock")]
 pub use mock::MockStore;
+pub use records::Records;
 pub use types::{
     Begin, Capabilities, Cursor, DurableChunk, ListQuery, NewMessage, OpenMessage, Page, Plan,
     PurgeOptions, PurgeReport, PutOutcome, Stats, StoredChunk, Upload, UploadToken,
