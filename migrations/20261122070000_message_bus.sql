@@ -1,4 +1,4 @@
--- The tables of messages: who may see them, and what must always hold of them.
+-- bus: the tables of messages: who may see them, and what must always hold of them.
 --
 -- The columns and indexes of the original keep their names. Three types differ, each for a reason:
 --   payload   bytea, not jsonb: jsonb reorders keys, refuses \u0000 and ends at 256 MB; digests are over exact bytes.
@@ -79,7 +79,8 @@ create table if not exists public.message_bus (
   expected_size_bytes bigint,
 
   constraint message_bus_key unique (principal, transaction_id),
-  constraint message_bus_transaction_id_legal check (transaction_id ~ '^[A-Za-z0-9._-]{1,128}$'),
+  constraint message_bus_transaction_id_legal check (
+    transaction_id ~ '^[A-Za-z0-9._-]{1,128}$' and transaction_id not in ('.', '..')),
   constraint message_bus_principal_legal check (principal ~ '^[!-~]{1,128}$'),
   constraint message_bus_names_legal check (
     octet_length(session_id) between 1 and 256
@@ -146,13 +147,24 @@ alter table public.message_bus_chunks alter column body set storage external;
 comment on table public.message_bus_chunks is
   'bus: stored bytes of messages, a row a chunk; immutable once the message is complete';
 
--- A committed chunk never changes, whoever asks. Deleting the message takes its chunks along.
+-- What is committed never changes, whoever asks: not its chunks, and not what its record says of them. Deleting the
+-- message takes its chunks along. The lock makes a commit wait for whoever is writing a chunk at that moment, and the
+-- other way round.
 create or replace function bus_internal.refuse_committed_chunk() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  if not exists (
-    select from public.message_bus m where m.id = new.message_id and m.status = 'pending'
+  if tg_op <> 'INSERT' and exists (
+    select from public.message_bus m where m.id = old.message_id and m.status = 'complete'
   ) then
+    raise sqlstate 'PT409' using
+      message = 'committed',
+      detail = 'a chunk of a complete message never changes: delete the message';
+  end if;
+  if tg_op = 'DELETE' then
+    return old;
+  end if;
+  perform from public.message_bus m where m.id = new.message_id and m.status = 'pending' for key share;
+  if not found then
     raise sqlstate 'PT409' using
       message = 'lease_lost',
       detail = 'a chunk can be written only while its message is pending';
@@ -161,8 +173,23 @@ begin
 end $$;
 
 create or replace trigger refuse_committed_chunk
-  before insert or update on public.message_bus_chunks
+  before insert or update or delete on public.message_bus_chunks
   for each row execute function bus_internal.refuse_committed_chunk();
+
+create or replace function bus_internal.refuse_committed_body() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  raise sqlstate 'PT409' using
+    message = 'committed',
+    detail = 'the body of a complete message never changes: delete the message';
+end $$;
+
+-- Not for the columns that are stamped later, so that a stamp costs nothing here.
+create or replace trigger refuse_committed_body
+  before update of id, status, payload, payload_size_bytes, compression_type, compressed_size_bytes, checksum,
+    format_version, chunk_count, chunk_size_bytes, encoded_sha256, manifest, manifest_sha256
+  on public.message_bus
+  for each row when (old.status = 'complete') execute function bus_internal.refuse_committed_body();
 
 alter table public.message_bus enable row level security;
 alter table public.message_bus_chunks enable row level security;
@@ -173,11 +200,13 @@ grant select on public.message_bus, public.message_bus_chunks to authenticated;
 -- The clean-up statement of the original works for the service role, as it stands.
 grant select, delete on public.message_bus, public.message_bus_chunks to service_role;
 
--- A user sees its own messages. No policy lets anybody write, whatever is granted.
+-- A user sees its own messages until they expire. No policy lets anybody write, whatever is granted.
 drop policy if exists message_bus_own on public.message_bus;
 create policy message_bus_own on public.message_bus for select to authenticated
-  using (principal = (
-    select nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub'));
+  using (
+    (status <> 'complete' or expires_at > now())
+    and principal = (
+      select nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub'));
 
 drop policy if exists message_bus_chunks_own on public.message_bus_chunks;
 create policy message_bus_chunks_own on public.message_bus_chunks for select to authenticated

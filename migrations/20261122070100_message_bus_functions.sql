@@ -1,4 +1,4 @@
--- The functions that write and read messages: the Store contract, over RPC.
+-- bus: the functions that write and read messages: the Store contract, over RPC.
 --
 -- The wire, which works on PostgREST and on what is compatible with it:
 --   * One text argument, `request`, holds a JSON object; stored bytes come beside it as base64 in `body`.
@@ -7,42 +7,47 @@
 --   * What the contract foresees is an outcome. What it does not is an error: PT400, PT403, PT409 ... with a word as
 --     its message and a sentence as its detail.
 --
--- All of them run as their owner, with a pinned search_path, and act for one principal: the `sub` of the token of a
--- user, whatever the request says; for the service role, whom the request names.
+-- All of them run as their owner and act for one principal: the `sub` of the token of a user, whatever the request
+-- says; for the service role, whom the request names. Three rules keep that safe:
+--   * search_path is pinned, and pg_temp stands last in it. Where it is not named it comes first, and a temporary type
+--     called `json` or `uuid` would run its maker's code as the owner.
+--   * Whoever asks is judged, and the request is read, before a row is looked at. In a WHERE clause either could fail
+--     for rows that exist only, which would tell that they do.
+--   * A row of somebody else answers exactly as one that does not exist.
 
 -- Time -----------------------------------------------------------------------------------------------------------
 
 create or replace function bus_internal.instant() returns timestamptz
-language sql volatile set search_path = '' as $$
+language sql volatile set search_path = pg_catalog, pg_temp as $$
   select date_trunc('milliseconds', clock_timestamp())
 $$;
 
 create or replace function bus_internal.to_ms(t timestamptz) returns bigint
-language sql immutable strict set search_path = '' as $$
+language sql immutable strict set search_path = pg_catalog, pg_temp as $$
   select (extract(epoch from t) * 1000)::bigint
 $$;
 
 -- Cut to the years 1 to 9999.
 create or replace function bus_internal.from_ms(ms bigint) returns timestamptz
-language sql immutable strict set search_path = '' as $$
+language sql immutable strict set search_path = pg_catalog, pg_temp as $$
   select timestamptz '1970-01-01 00:00:00+00'
     + least(greatest(ms, -62135596800000), 253402300799999) * interval '1 millisecond'
 $$;
 
 create or replace function bus_internal.after_ms(t timestamptz, ms bigint) returns timestamptz
-language sql immutable strict set search_path = '' as $$
+language sql immutable strict set search_path = pg_catalog, pg_temp as $$
   select bus_internal.from_ms(bus_internal.to_ms(t) + least(ms, 253402300799999))
 $$;
 
 -- How long after expiry a read that began before it may finish.
 create or replace function bus_internal.read_grace_ms() returns bigint
-language sql immutable set search_path = '' as $$ select 600000::bigint $$;
+language sql immutable set search_path = pg_catalog, pg_temp as $$ select 600000::bigint $$;
 
 -- Identity -------------------------------------------------------------------------------------------------------
 
 -- Whose rows the caller may touch; null means everybody's.
 create or replace function bus_internal.scope() returns text
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   -- Inside a function that runs as its owner, current_user is the owner; the role that was set is still the caller's.
   caller text := coalesce(nullif(current_setting('role', true), 'none'), session_user);
@@ -53,7 +58,8 @@ begin
     return null;
   end if;
   subject := nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub';
-  if subject is null or subject !~ '^[!-~]{1,128}$' then
+  -- Nothing for anon, even where somebody granted it these functions and its token has a sub.
+  if caller = 'anon' or subject is null or subject !~ '^[!-~]{1,128}$' then
     raise sqlstate 'PT403' using
       message = 'denied',
       detail = 'the token names no user: a JWT with a sub of 1 to 128 visible ASCII characters, or the service key, is expected';
@@ -63,13 +69,13 @@ end $$;
 
 -- The principal that a request is about.
 create or replace function bus_internal.principal(named text) returns text
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(bus_internal.scope(), nullif(named, ''), 'default')
 $$;
 
 -- UUIDs of version 7: ids that sort by the time that they were made at.
 create or replace function bus_internal.uuid_v7(at timestamptz) returns uuid
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   bytes bytea := pg_catalog.uuid_send(gen_random_uuid());
 begin
@@ -82,13 +88,13 @@ end $$;
 
 -- The status that a reader is told.
 create or replace function bus_internal.status_at(m public.message_bus, at timestamptz) returns text
-language sql immutable set search_path = '' as $$
+language sql immutable set search_path = pg_catalog, pg_temp as $$
   select case when m.status = 'complete' and m.expires_at <= at then 'expired' else m.status end
 $$;
 
 -- A record as it travels. Metadata goes as a text inside, so that nothing on the way changes it.
 create or replace function bus_internal.record(m public.message_bus, at timestamptz) returns json
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select json_build_object(
     'id', m.id,
     'transaction_id', m.transaction_id,
@@ -122,7 +128,7 @@ $$;
 -- The row that `request` asks for, pending from `at`.
 create or replace function bus_internal.pending_row(request json, owner text, at timestamptz)
 returns public.message_bus
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   m public.message_bus;
 begin
@@ -156,7 +162,7 @@ end $$;
 -- Whether a writer that asks for `wanted` may go on where the writer of `held` stopped.
 create or replace function bus_internal.same_plan(held public.message_bus, wanted public.message_bus)
 returns boolean
-language sql immutable set search_path = '' as $$
+language sql immutable set search_path = pg_catalog, pg_temp as $$
   select held.compression_type = wanted.compression_type
     and held.chunk_size_bytes = wanted.chunk_size_bytes
     and held.expected_sha256 is not distinct from wanted.expected_sha256
@@ -164,14 +170,14 @@ $$;
 
 -- The chunks of an upload, as a resuming writer is told.
 create or replace function bus_internal.durable_chunks(message uuid) returns json
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(
     json_agg(json_build_array(c.seq, c.stored_bytes, c.sha256) order by c.seq), '[]'::json)
   from public.message_bus_chunks c where c.message_id = message
 $$;
 
 create or replace function bus_internal.outcome(word text, detail text default null) returns text
-language sql immutable set search_path = '' as $$
+language sql immutable set search_path = pg_catalog, pg_temp as $$
   select json_build_object('outcome', word, 'detail', detail)::text
 $$;
 
@@ -179,7 +185,7 @@ $$;
 
 -- The unsigned number in `len` big-endian bytes, from byte `at` (0 is the first).
 create or replace function bus_internal.number_at(bytes bytea, at integer, len integer) returns bigint
-language sql immutable set search_path = '' as $$
+language sql immutable set search_path = pg_catalog, pg_temp as $$
   select ('x' || lpad(encode(substring(bytes from at + 1 for len), 'hex'), 16, '0'))::bit(64)::bigint
 $$;
 
@@ -188,7 +194,7 @@ create or replace function bus_internal.read_manifest(
   bytes bytea,
   out fault text, out encoding text, out chunk_size bigint, out payload_size bigint,
   out payload_sha256 text, out encoded_sha256 text, out chunks integer, out stored bigint)
-language plpgsql immutable set search_path = '' as $$
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
   wanted bigint;
 begin
@@ -218,7 +224,7 @@ end $$;
 
 -- What of `manifest` contradicts the plan of `m`; null where nothing does.
 create or replace function bus_internal.plan_fault(m public.message_bus, manifest bytea) returns text
-language plpgsql immutable set search_path = '' as $$
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
   parts record := bus_internal.read_manifest(manifest);
 begin
@@ -237,7 +243,7 @@ end $$;
 -- `m` as it is once it is complete.
 create or replace function bus_internal.completed(m public.message_bus, manifest bytea, at timestamptz)
 returns public.message_bus
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   parts record := bus_internal.read_manifest(manifest);
 begin
@@ -259,15 +265,15 @@ end $$;
 -- Begins an upload. Asked again with the same upload_token, it answers the same again.
 --   new {id} | resume {id, chunks: [[seq, stored_bytes, sha256] ...]} | busy {retry_after_ms} | complete {record} | conflict
 create or replace function public.bus_begin(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  r json := request::json;
   wanted public.message_bus;
   held public.message_bus;
   at timestamptz;
   chunks json;
 begin
-  wanted := bus_internal.pending_row(
-    request::json, bus_internal.principal(request::json ->> 'principal'), bus_internal.instant());
+  wanted := bus_internal.pending_row(r, bus_internal.principal(r ->> 'principal'), bus_internal.instant());
   loop
     insert into public.message_bus select wanted.* on conflict (principal, transaction_id) do nothing;
     if found then
@@ -309,7 +315,7 @@ end $$;
 -- Hands an upload to another writer: its id, creation time and chunks stay, all else is the new writer's.
 create or replace function bus_internal.hand_over(
   held public.message_bus, wanted public.message_bus, at timestamptz) returns void
-language sql volatile set search_path = '' as $$
+language sql volatile set search_path = pg_catalog, pg_temp as $$
   update public.message_bus m set
     session_id = wanted.session_id, tool_name = wanted.tool_name, provider_name = wanted.provider_name,
     content_type = wanted.content_type, priority = wanted.priority, metadata = wanted.metadata,
@@ -323,7 +329,7 @@ $$;
 
 -- What both ways to store a chunk do.
 create or replace function bus_internal.put_chunk(request json, bytes bytea) returns text
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   owner text := bus_internal.principal(request ->> 'principal');
   message uuid := (request ->> 'id')::uuid;
@@ -331,9 +337,12 @@ declare
   place integer := (request ->> 'seq')::integer;
   digest text := encode(sha256(bytes), 'hex');
 begin
-  if digest is distinct from request ->> 'sha256' then
+  if digest is null or digest is distinct from request ->> 'sha256' then
     return bus_internal.outcome('mismatch',
       format('chunk %s arrived with the digest %s, not the one that was declared', place, digest));
+  end if;
+  if place is null or place < 0 then
+    raise sqlstate 'PT400' using message = 'invalid', detail = 'seq is missing or below 0';
   end if;
   if octet_length(bytes) > 4194304 then
     return bus_internal.outcome('too_large',
@@ -365,57 +374,60 @@ end $$;
 -- Stores a chunk and starts the lease anew: {principal, id, upload_token, seq, sha256} and its bytes.
 --   ok | lease_lost | mismatch | too_large
 create or replace function public.bus_put_chunk(request text, body text) returns text
-language sql volatile security definer set search_path = '' as $$
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
   select bus_internal.put_chunk(request::json, decode(body, 'base64'))
 $$;
 
 -- The same for servers that take raw bytes; the request is in the header `bus-request`.
 create or replace function public.bus_put_chunk_raw(bytea) returns text
-language sql volatile security definer set search_path = '' as $$
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
   select bus_internal.put_chunk(
-    (current_setting('request.headers', true)::json ->> 'bus-request')::json, $1)
+    (nullif(current_setting('request.headers', true), '')::json ->> 'bus-request')::json, $1)
 $$;
 
 -- Whether raw bytes arrive as they were sent: the SHA-256 of what arrived.
 create or replace function public.bus_echo_digest(bytea) returns text
-language sql immutable set search_path = '' as $$
+language sql immutable set search_path = pg_catalog, pg_temp as $$
   select encode(sha256($1), 'hex')
 $$;
 
 -- Starts the lease anew: {principal, id, upload_token}.   ok | lease_lost
 create or replace function public.bus_renew(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
+  owner text := bus_internal.principal(r ->> 'principal');
+  message uuid := (r ->> 'id')::uuid;
+  token uuid := (r ->> 'upload_token')::uuid;
 begin
   update public.message_bus m
     set lease_expires_at = bus_internal.after_ms(bus_internal.instant(), m.lease_ms)
-    where m.id = (r ->> 'id')::uuid
-      and m.principal = bus_internal.principal(r ->> 'principal')
-      and m.upload_token = (r ->> 'upload_token')::uuid
-      and m.status = 'pending';
+    where m.id = message and m.principal = owner and m.upload_token = token and m.status = 'pending';
   return bus_internal.outcome(case when found then 'ok' else 'lease_lost' end);
 end $$;
 
 -- Makes a message visible: {principal, id, upload_token, manifest (base64)}.   ok {record} | lease_lost | mismatch
 create or replace function public.bus_commit(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
+  owner text := bus_internal.principal(r ->> 'principal');
+  message uuid := (r ->> 'id')::uuid;
+  token uuid := (r ->> 'upload_token')::uuid;
   manifest bytea := decode(r ->> 'manifest', 'base64');
   m public.message_bus;
   at timestamptz;
   fault text;
 begin
+  -- The lock waits for chunks of this upload that are being written at this moment: with a weaker one, they and what is
+  -- deleted below could wait for each other.
   select * into m from public.message_bus t
-    where t.id = (r ->> 'id')::uuid
-      and t.principal = bus_internal.principal(r ->> 'principal')
-      and t.upload_token = (r ->> 'upload_token')::uuid
-    for no key update;
-  at := bus_internal.instant();
-  if not found or (m.status <> 'pending' and m.manifest is distinct from manifest) then
+    where t.id = message and t.principal = owner and t.upload_token = token
+    for update;
+  if not found or m.status = 'error' or (m.status = 'complete' and m.manifest is distinct from manifest) then
     return bus_internal.outcome('lease_lost');
   end if;
+  at := bus_internal.instant();
   if m.status = 'pending' then
     fault := coalesce(bus_internal.plan_fault(m, manifest), bus_internal.chunks_fault(m.id, manifest));
     if fault is not null then
@@ -435,7 +447,7 @@ end $$;
 
 -- Which chunk of `manifest` is not stored as it says; null where all are.
 create or replace function bus_internal.chunks_fault(message uuid, manifest bytea) returns text
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select case
       when c.seq is null then format('chunk %s is missing: upload it', wanted.seq)
       else format('chunk %s is not the one of the manifest: upload it again', wanted.seq)
@@ -454,22 +466,25 @@ $$;
 
 -- Gives an upload up: {principal, id, upload_token, reason}.   ok | lease_lost
 create or replace function public.bus_abort(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
-  message uuid;
+  owner text := bus_internal.principal(r ->> 'principal');
+  message uuid := (r ->> 'id')::uuid;
+  token uuid := (r ->> 'upload_token')::uuid;
+  why text := r ->> 'reason';
 begin
-  update public.message_bus m
-    set status = 'error', error_message = r ->> 'reason', lease_expires_at = null,
-      expires_at = bus_internal.after_ms(bus_internal.instant(), m.ttl_ms)
-    where m.id = (r ->> 'id')::uuid
-      and m.principal = bus_internal.principal(r ->> 'principal')
-      and m.upload_token = (r ->> 'upload_token')::uuid
-      and m.status = 'pending'
-    returning m.id into message;
+  -- As in bus_commit: waits for chunks that are being written.
+  perform from public.message_bus m
+    where m.id = message and m.principal = owner and m.upload_token = token and m.status = 'pending'
+    for update;
   if not found then
     return bus_internal.outcome('lease_lost');
   end if;
+  update public.message_bus m
+    set status = 'error', error_message = why, lease_expires_at = null,
+      expires_at = bus_internal.after_ms(bus_internal.instant(), m.ttl_ms)
+    where m.id = message;
   delete from public.message_bus_chunks c where c.message_id = message;
   return bus_internal.outcome('ok');
 end $$;
@@ -478,7 +493,7 @@ end $$;
 -- Asked again with the same upload_token, it answers the same again.
 --   created {record} | exists {record} | busy {retry_after_ms} | conflict | mismatch | too_large
 create or replace function public.bus_put(request text, body text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
   manifest bytea := decode(r ->> 'manifest', 'base64');
@@ -535,7 +550,7 @@ end $$;
 
 -- What of a body of one chunk is not as `manifest` says; null where nothing is.
 create or replace function bus_internal.body_fault(manifest bytea, bytes bytea) returns text
-language sql immutable set search_path = '' as $$
+language sql immutable set search_path = pg_catalog, pg_temp as $$
   select case
     when bus_internal.number_at(manifest, 88, 4) <> 1 then
       'a message of several chunks cannot be put in one round trip'
@@ -550,14 +565,15 @@ $$;
 
 -- A record, whatever its status: {principal, transaction_id}.   ok {record} | not_found
 create or replace function public.bus_record(request text) returns text
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
+  owner text := bus_internal.principal(r ->> 'principal');
+  txn text := r ->> 'transaction_id';
   m public.message_bus;
 begin
   select * into m from public.message_bus t
-    where t.principal = bus_internal.principal(r ->> 'principal')
-      and t.transaction_id = r ->> 'transaction_id';
+    where t.principal = owner and t.transaction_id = txn;
   if not found then
     return bus_internal.outcome('not_found');
   end if;
@@ -567,15 +583,16 @@ end $$;
 -- A message that can be read: {principal, transaction_id}.
 --   ok {record, manifest (base64)} | not_found | expired {record} | not_complete {record}
 create or replace function public.bus_open(request text) returns text
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
+  owner text := bus_internal.principal(r ->> 'principal');
+  txn text := r ->> 'transaction_id';
   m public.message_bus;
   at timestamptz := bus_internal.instant();
 begin
   select * into m from public.message_bus t
-    where t.principal = bus_internal.principal(r ->> 'principal')
-      and t.transaction_id = r ->> 'transaction_id';
+    where t.principal = owner and t.transaction_id = txn;
   if not found then
     return bus_internal.outcome('not_found');
   end if;
@@ -589,13 +606,15 @@ end $$;
 -- Whether the chunks of a message can be read: {principal, id}.
 --   ok {chunk_count} | not_found | expired | not_complete
 create or replace function public.bus_body(request text) returns text
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
-  m public.message_bus;
+  owner text := bus_internal.principal(r ->> 'principal');
+  message uuid := (r ->> 'id')::uuid;
+  m record;
 begin
-  select * into m from public.message_bus t
-    where t.id = (r ->> 'id')::uuid and t.principal = bus_internal.principal(r ->> 'principal');
+  select t.status, t.expires_at, t.chunk_count into m from public.message_bus t
+    where t.id = message and t.principal = owner;
   if not found then
     return bus_internal.outcome('not_found');
   end if;
@@ -613,13 +632,14 @@ end $$;
 -- PT500 damaged.
 create or replace function public.bus_chunk(principal text, id uuid, seq integer, until integer)
 returns public."application/octet-stream"
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  owner text := bus_internal.principal(bus_chunk.principal);
   m record;
   bytes bytea;
 begin
   select t.status, t.expires_at, t.chunk_count, t.payload into m from public.message_bus t
-    where t.id = bus_chunk.id and t.principal = bus_internal.principal(bus_chunk.principal);
+    where t.id = bus_chunk.id and t.principal = owner;
   if not found then
     raise sqlstate 'PT404' using message = 'not_found', detail = 'there is no such message';
   end if;
@@ -629,7 +649,7 @@ begin
   if bus_internal.after_ms(m.expires_at, bus_internal.read_grace_ms()) <= bus_internal.instant() then
     raise sqlstate 'PT410' using message = 'expired', detail = 'the message has expired';
   end if;
-  if seq < 0 or until > m.chunk_count or seq >= until then
+  if (seq >= 0 and seq < until and until <= m.chunk_count) is not true then
     raise sqlstate 'PT416' using
       message = 'out_of_range', detail = format('the message has %s chunks', m.chunk_count);
   end if;
@@ -648,7 +668,7 @@ end $$;
 -- before_ms?, after: [created_ms, id]?}.   ok {records, more}
 create or replace function public.bus_list(request text) returns text
 language plpgsql stable security definer
-set search_path = '' set plan_cache_mode = force_custom_plan as $$
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan as $$
 declare
   r json := request::json;
   owner text := bus_internal.principal(r ->> 'principal');
@@ -693,17 +713,19 @@ end $$;
 
 -- Stamps the access of messages, best effort: {keys: [[principal, transaction_id] ...]}.   ok
 create or replace function public.bus_touch(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  owner text := bus_internal.scope();
   at timestamptz := bus_internal.instant();
 begin
-  -- Rows that somebody else holds are left alone; in one order, so that two callers never wait for each other.
-  with due as (
+  -- Rows that somebody else holds are left alone, so that nobody waits here.
+  with wanted as materialized (
+    select distinct coalesce(owner, nullif(k ->> 0, ''), 'default') as principal, k ->> 1 as txn
+    from json_array_elements(request::json -> 'keys') k
+  ), due as (
     select m.id from public.message_bus m
-    join json_array_elements(request::json -> 'keys') k
-      on m.principal = bus_internal.principal(k ->> 0) and m.transaction_id = k ->> 1
+    join wanted w on m.principal = w.principal and m.transaction_id = w.txn
     where m.status = 'complete' and m.expires_at > at
-    order by m.id
     for no key update of m skip locked
   )
   update public.message_bus m set accessed_at = at from due where m.id = due.id;
@@ -713,15 +735,16 @@ end $$;
 -- Stamps the acknowledgement: {principal, transaction_id}.
 --   ok {acknowledged_ms} | not_found | expired {record} | not_complete {record}
 create or replace function public.bus_acknowledge(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
+  owner text := bus_internal.principal(r ->> 'principal');
+  txn text := r ->> 'transaction_id';
   m public.message_bus;
   at timestamptz;
 begin
   select * into m from public.message_bus t
-    where t.principal = bus_internal.principal(r ->> 'principal')
-      and t.transaction_id = r ->> 'transaction_id'
+    where t.principal = owner and t.transaction_id = txn
     for no key update;
   if not found then
     return bus_internal.outcome('not_found');
@@ -742,24 +765,26 @@ end $$;
 
 -- Removes a message of any status: {principal, transaction_id}.   ok | not_found
 create or replace function public.bus_delete(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
+  owner text := bus_internal.principal(r ->> 'principal');
+  txn text := r ->> 'transaction_id';
 begin
   delete from public.message_bus m
-    where m.principal = bus_internal.principal(r ->> 'principal')
-      and m.transaction_id = r ->> 'transaction_id';
+    where m.principal = owner and m.transaction_id = txn;
   return bus_internal.outcome(case when found then 'ok' else 'not_found' end);
 end $$;
 
 -- Removes one bounded batch of what may go: {limit, acknowledged_after_ms?}; of everybody for the service role, else
--- of the caller.   ok {expired, orphaned, failed, acknowledged, freed_bytes, more}
+-- of the caller. At most 10000, and 500 where the request does not say.
+--   ok {expired, orphaned, failed, acknowledged, freed_bytes, more}
 create or replace function public.bus_purge(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
   owner text := bus_internal.scope();
-  most bigint := (r ->> 'limit')::bigint;
+  most bigint := least(greatest(coalesce((r ->> 'limit')::bigint, 500), 0), 10000);
   grace bigint := (r ->> 'acknowledged_after_ms')::bigint;
   at timestamptz := bus_internal.instant();
   over timestamptz := bus_internal.from_ms(bus_internal.to_ms(at) - bus_internal.read_grace_ms());
@@ -800,7 +825,7 @@ end $$;
 
 -- Deletes messages that the caller has locked; the stored bytes that this frees.
 create or replace function bus_internal.remove(messages uuid[]) returns bigint
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   freed bigint;
 begin
@@ -814,7 +839,7 @@ end $$;
 -- Counts, over everybody for the service role, else over the caller.
 --   ok {pending, complete, error, expired, payload_bytes, stored_bytes}
 create or replace function public.bus_stats(request text default '{}') returns text
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   owner text := bus_internal.scope();
   at timestamptz := bus_internal.instant();
@@ -834,11 +859,11 @@ end $$;
 
 -- The version of this schema. A client refuses one that it does not know.
 create or replace function bus_internal.schema_version() returns integer
-language sql immutable set search_path = '' as $$ select 1 $$;
+language sql immutable set search_path = pg_catalog, pg_temp as $$ select 1 $$;
 
 -- Whether the store can be used, and by whom it is asked.   ok {schema_version, server_ms, principal, statement_timeout}
 create or replace function public.bus_check(request text default '{}') returns text
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
   return json_build_object(
     'outcome', 'ok',
