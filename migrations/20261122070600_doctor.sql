@@ -6,7 +6,7 @@
 
 -- The tables of ours: those that are named, else all of the schema `public`.
 create or replace function bus_internal.doctor_tables(named json) returns oid[]
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(c.oid order by c.relname), '{}')
   from pg_catalog.pg_class c
   where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
@@ -16,7 +16,7 @@ language sql stable set search_path = '' as $$
 $$;
 
 create or replace function bus_internal.doctor_functions() returns oid[]
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(p.oid), '{}')
   from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
   where n.nspname = 'bus_internal' or (n.nspname = 'public' and p.proname like 'bus\_%')
@@ -24,7 +24,7 @@ $$;
 
 -- A function as it is called: names of arguments are left out, as grants and drops want it.
 create or replace function bus_internal.doctor_signature(f oid) returns text
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select format('%I.%I(%s)', n.nspname, p.proname, (
       select string_agg(format_type(a.type, null), ',' order by a.place)
       from unnest(p.proargtypes::oid[]) with ordinality a (type, place)))
@@ -32,14 +32,14 @@ language sql stable set search_path = '' as $$
 $$;
 
 create or replace function bus_internal.doctor_role(r oid) returns text
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select case when r = 0 then 'public' else pg_get_userbyid(r)::text end
 $$;
 
 -- Tables and what hangs on them: kind, name, and a text that says what it is.
 create or replace function bus_internal.doctor_relations(tables oid[])
 returns table (kind text, name text, definition text)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select 'table', 'public.' || c.relname,
     case c.relkind when 'r' then 'table' when 'p' then 'partitioned table' else 'view or foreign table' end
   from pg_catalog.pg_class c where c.oid = any (tables)
@@ -93,7 +93,7 @@ $$;
 -- Functions, types and roles.
 create or replace function bus_internal.doctor_routines(functions oid[])
 returns table (kind text, name text, definition text)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select 'function', bus_internal.doctor_signature(p.oid),
     concat_ws(' ', 'returns', pg_get_function_result(p.oid), 'language', l.lanname,
       case p.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
@@ -119,7 +119,7 @@ $$;
 -- What was granted to the three roles of clients and to everybody.
 create or replace function bus_internal.doctor_grants(tables oid[], functions oid[])
 returns table (kind text, name text, definition text)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select 'grant', format('%s to %s', acl.object, bus_internal.doctor_role(acl.grantee)),
     string_agg(distinct acl.privilege_type, ', ' order by acl.privilege_type)
   from (
@@ -151,7 +151,7 @@ $$;
 
 -- {kind: {name: definition}}, in order.
 create or replace function bus_internal.doctor_inventory(named json) returns json
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   with scope as materialized (
     select bus_internal.doctor_tables(named) as tables, bus_internal.doctor_functions() as functions
   ), found as (
@@ -169,7 +169,7 @@ $$;
 
 -- The job that purges: {available, installed, readable, job: {schedule, active}?, last: {status, message, start_ms}?}.
 create or replace function bus_internal.doctor_purge_job() returns json
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   installed boolean := exists (select from pg_catalog.pg_extension e where e.extname = 'pg_cron');
   available boolean := exists (select from pg_catalog.pg_available_extensions e where e.name = 'pg_cron');
@@ -181,7 +181,8 @@ begin
   end if;
   begin
     execute 'select json_build_object(''id'', j.jobid, ''schedule'', j.schedule, ''active'', j.active)
-      from cron.job j where j.jobname = ''bus-purge'' order by j.active desc limit 1' into job;
+      from cron.job j where j.jobname = ''bus-purge'' and j.database = current_database()
+      order by j.active desc limit 1' into job;
     execute 'select json_build_object(''status'', d.status, ''message'', left(d.return_message, 500),
         ''start_ms'', bus_internal.to_ms(d.start_time))
       from cron.job_run_details d where d.jobid = $1 order by d.runid desc limit 1'
@@ -195,7 +196,7 @@ end $$;
 
 -- How long a statement may run: milliseconds, 0 is without end; by role where one says it.
 create or replace function bus_internal.doctor_timeouts() returns json
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select json_build_object(
     'call', (select s.setting::bigint from pg_catalog.pg_settings s where s.name = 'statement_timeout'),
     'roles', (
@@ -210,7 +211,7 @@ $$;
 --   {counted, all, pending, complete, error, expired, torn, tools: [{tool, messages, bytes, stored_bytes}]}
 -- Torn is a complete message whose chunks are not as many as its record says.
 create or replace function bus_internal.doctor_rows(owner text, budget_ms bigint) returns json
-language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_plan as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan as $$
 declare
   begun timestamptz := clock_timestamp();
   at timestamptz := bus_internal.instant();
@@ -255,7 +256,7 @@ end $$;
 create or replace function bus_internal.doctor_page(owner text, last uuid)
 returns table (id uuid, status text, expires_at timestamptz, created_at timestamptz, tool_name text,
   payload_size_bytes bigint, compressed_size_bytes bigint, chunk_count integer, apart boolean)
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
   if owner is null then
@@ -271,7 +272,7 @@ begin
 end $$;
 
 create or replace function bus_internal.doctor_add_tools(held jsonb, more jsonb) returns jsonb
-language sql immutable set search_path = '' as $$
+language sql immutable set search_path = pg_catalog, pg_temp as $$
   select coalesce(jsonb_object_agg(s.tool, to_jsonb(s)), '{}') from (
     select t ->> 'tool' as tool, sum((t ->> 'messages')::bigint) as messages, sum((t ->> 'bytes')::bigint) as bytes,
       sum((t ->> 'stored_bytes')::bigint) as stored_bytes
@@ -281,7 +282,7 @@ $$;
 
 -- The id just below.
 create or replace function bus_internal.doctor_before(id uuid) returns uuid
-language plpgsql immutable strict set search_path = '' as $$
+language plpgsql immutable strict set search_path = pg_catalog, pg_temp as $$
 declare
   bytes bytea := uuid_send(id);
 begin
@@ -298,7 +299,7 @@ end $$;
 --   {expired, expired_since_ms, orphaned, orphaned_since_ms, failed, stray_chunks}
 -- Stray is a chunk whose message is gone, or which its complete message does not count; of the newest 100,000 chunks.
 create or replace function bus_internal.doctor_leftovers(owner text) returns json
-language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_plan as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan as $$
 declare
   at timestamptz := bus_internal.instant();
   over timestamptz := bus_internal.from_ms(bus_internal.to_ms(at) - bus_internal.read_grace_ms());
@@ -329,7 +330,7 @@ end $$;
 
 -- Bytes: {database, tables: {name: bytes}}, and how many messages the planner believes there are.
 create or replace function bus_internal.doctor_sizes(named json) returns json
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select json_build_object(
     'database', pg_database_size(current_database()),
     'messages_estimated', (select greatest(c.reltuples, 0)::bigint from pg_catalog.pg_class c
@@ -342,7 +343,7 @@ $$;
 --   ok {scope: all | own, server_ms, server_version, schema_version, read_only, timeouts, and where scope is `all`:
 --   inventory, purge_job, sizes; rows, leftovers}; a part that cannot be answered is {error}.
 create or replace function public.bus_doctor(request text default '{}') returns text
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
   owner text := bus_internal.scope();
