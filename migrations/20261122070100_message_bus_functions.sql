@@ -93,6 +93,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- A record as it travels. Metadata goes as a text inside, so that nothing on the way changes it.
+--
+-- A row that is handed to a function is made whole first, which reads its payload: callers set `payload` to null before.
 create or replace function bus_internal.record(m public.message_bus, at timestamptz) returns json
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select json_build_object(
@@ -283,6 +285,7 @@ begin
       where m.principal = wanted.principal and m.transaction_id = wanted.transaction_id
       for update;
     continue when not found;
+    held.payload := null;
     at := bus_internal.instant();
     if bus_internal.status_at(held, at) = 'complete' then
       if held.checksum <> wanted.expected_sha256 then
@@ -428,6 +431,7 @@ begin
     return bus_internal.outcome('lease_lost');
   end if;
   at := bus_internal.instant();
+  m.payload := null;
   if m.status = 'pending' then
     fault := coalesce(bus_internal.plan_fault(m, manifest), bus_internal.chunks_fault(m.id, manifest));
     if fault is not null then
@@ -517,12 +521,14 @@ begin
   loop
     insert into public.message_bus select wanted.* on conflict (principal, transaction_id) do nothing;
     if found then
+      wanted.payload := null;
       return json_build_object('outcome', 'created', 'record', bus_internal.record(wanted, at))::text;
     end if;
     select * into held from public.message_bus m
       where m.principal = wanted.principal and m.transaction_id = wanted.transaction_id
       for update;
     continue when not found;
+    held.payload := null;
     at := bus_internal.instant();
     if bus_internal.status_at(held, at) = 'complete' then
       if held.checksum <> wanted.checksum then
@@ -577,6 +583,7 @@ begin
   if not found then
     return bus_internal.outcome('not_found');
   end if;
+  m.payload := null;
   return json_build_object('outcome', 'ok', 'record', bus_internal.record(m, bus_internal.instant()))::text;
 end $$;
 
@@ -596,6 +603,7 @@ begin
   if not found then
     return bus_internal.outcome('not_found');
   end if;
+  m.payload := null;
   return json_build_object(
     'outcome', case bus_internal.status_at(m, at)
       when 'complete' then 'ok' when 'expired' then 'expired' else 'not_complete' end,
@@ -664,8 +672,8 @@ begin
   return bytes;
 end $$;
 
--- A page of records, newest first: {principal, limit, session_id?, tool_name?, provider_name?, status?, from_ms?,
--- before_ms?, after: [created_ms, id]?}.   ok {records, more}
+-- A page of records, newest first, and fewer where they are long: {principal, limit, session_id?, tool_name?,
+-- provider_name?, status?, from_ms?, before_ms?, after: [created_ms, id]?}; at most 1000.   ok {records, more}
 create or replace function public.bus_list(request text) returns text
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan as $$
@@ -683,30 +691,35 @@ declare
   after_at timestamptz := bus_internal.from_ms((r -> 'after' ->> 0)::bigint);
   after_id uuid := (r -> 'after' ->> 1)::uuid;
   most integer := least(greatest((r ->> 'limit')::bigint, 1), 1000);
-  records json;
-  count bigint;
+  m public.message_bus;
+  record json;
+  records json[] := '{}';
+  bytes bigint := 0;
+  more boolean := false;
 begin
-  select coalesce(json_agg(page.record order by page.created_at desc, page.id desc)
-      filter (where page.place <= most), '[]'::json), count(*)
-    into records, count
-    from (
-      select m.created_at, m.id, bus_internal.record(m, at) as record,
-        row_number() over (order by m.created_at desc, m.id desc) as place
-      from public.message_bus m
-      where m.principal = owner
-        and (session is null or m.session_id = session)
-        and (tool is null or m.tool_name = tool)
-        and (provider is null or m.provider_name = provider)
-        and (stored is null or m.status = stored)
-        and (wanted is null or wanted <> 'complete' or m.expires_at > at)
-        and (wanted is null or wanted <> 'expired' or m.expires_at <= at)
-        and (since is null or m.created_at >= since)
-        and (before is null or m.created_at < before)
-        and (after_at is null or (m.created_at, m.id) < (after_at, after_id))
-      order by m.created_at desc, m.id desc
-      limit most + 1
-    ) page;
-  return json_build_object('outcome', 'ok', 'records', records, 'more', count > most)::text;
+  for m in select t.* from public.message_bus t
+    where t.principal = owner
+      and (session is null or t.session_id = session)
+      and (tool is null or t.tool_name = tool)
+      and (provider is null or t.provider_name = provider)
+      and (stored is null or t.status = stored)
+      and (wanted is null or wanted <> 'complete' or t.expires_at > at)
+      and (wanted is null or wanted <> 'expired' or t.expires_at <= at)
+      and (since is null or t.created_at >= since)
+      and (before is null or t.created_at < before)
+      and (after_at is null or (t.created_at, t.id) < (after_at, after_id))
+    order by t.created_at desc, t.id desc
+    limit most + 1
+  loop
+    more := cardinality(records) >= most or bytes > 8388608;
+    exit when more;
+    m.payload := null;
+    m.manifest := null;
+    record := bus_internal.record(m, at);
+    records := array_append(records, record);
+    bytes := bytes + octet_length(record::text);
+  end loop;
+  return json_build_object('outcome', 'ok', 'records', array_to_json(records), 'more', more)::text;
 end $$;
 
 -- Keeping --------------------------------------------------------------------------------------------------------
@@ -750,6 +763,7 @@ begin
     return bus_internal.outcome('not_found');
   end if;
   at := bus_internal.instant();
+  m.payload := null;
   if bus_internal.status_at(m, at) <> 'complete' then
     return json_build_object(
       'outcome', case bus_internal.status_at(m, at) when 'expired' then 'expired' else 'not_complete' end,
