@@ -16,7 +16,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut list = String::from("&[\n");
     for (file, version, name) in names.iter().filter_map(|file| parts(file)) {
         let path = folder.join(file);
-        writeln!(list, "    Step::embedded({version:?}, {name:?}, include_str!({path:?})),")?;
+        writeln!(
+            list,
+            "    Step::embedded({version:?}, {name:?}, include_str!({path:?})),"
+        )?;
     }
     list.push_str("]\n");
     fs::write(Path::new(&env::var("OUT_DIR")?).join("steps.rs"), list)?;

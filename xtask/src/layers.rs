@@ -64,6 +64,12 @@ const TABLE: &[Layer] = &[
     ),
     layer("bus-protocol", &["bus-model"], &[], "frames carry claims"),
     layer(
+        "bus-migrations",
+        &[],
+        &[],
+        "the schema and its runner: knows a database, none of our crates",
+    ),
+    layer(
         "bus-daemon",
         &[
             "bus-model",
@@ -89,6 +95,7 @@ const TABLE: &[Layer] = &[
             "bus-store",
             "bus-client",
             "bus-protocol",
+            "bus-migrations",
             "bus-daemon",
             "bus-remote",
         ],

@@ -91,6 +91,20 @@ impl Context {
         }
     }
 
+    /// Refuses `--url` and `--store` where a verb works on neither.
+    ///
+    /// # Errors
+    /// A usage error with one of the two.
+    pub(crate) fn no_store(&self, verb: &str) -> anyhow::Result<()> {
+        if self.flags.url.is_some() || self.flags.store.is_some() {
+            return Err(Failure::usage(format!(
+                "bus {verb} works on a database, not on a store or a daemon: leave --store and --url away"
+            ))
+            .into());
+        }
+        Ok(())
+    }
+
     /// A client of the store for a verb that ends, so memory is no store for it. Publishing is on:
     /// `MESSAGE_BUS_ENABLED` is about routing, not about verbs.
     ///
@@ -185,6 +199,11 @@ impl Context {
             .into()),
             token => Ok(token),
         }
+    }
+
+    /// The value of a variable that nobody may see.
+    pub(crate) fn secret(&self, name: &str) -> Option<SecretString> {
+        self.variable(name).map(SecretString::from)
     }
 
     /// `BUS_LISTEN`.

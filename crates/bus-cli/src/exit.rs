@@ -3,6 +3,7 @@
 use std::{error::Error, fmt, io, process::ExitCode};
 
 use bus_client::{ClientError, ClientErrorKind, settings::SettingsError};
+use bus_migrations::{MigrateError, MigrateErrorKind};
 use bus_remote::{RemoteError, RemoteErrorKind};
 use bus_store::{StoreError, StoreErrorKind};
 
@@ -119,6 +120,8 @@ fn exit_of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
         Some(of_store(error.kind()))
     } else if let Some(error) = cause.downcast_ref::<RemoteError>() {
         Some(of_remote(error.kind()))
+    } else if let Some(error) = cause.downcast_ref::<MigrateError>() {
+        Some(of_migration(error.kind()))
     } else if cause.is::<SettingsError>() {
         Some(Exit::Usage)
     } else {
@@ -150,6 +153,15 @@ fn of_store(kind: StoreErrorKind) -> Exit {
         StoreErrorKind::Mismatch | StoreErrorKind::Damaged => Exit::Mismatch,
         StoreErrorKind::LeaseLost => Exit::TryAgain,
         kind if kind.is_transient() => Exit::TryAgain,
+        _ => Exit::Error,
+    }
+}
+
+fn of_migration(kind: MigrateErrorKind) -> Exit {
+    match kind {
+        MigrateErrorKind::Settings => Exit::Usage,
+        MigrateErrorKind::NotAuthorised => Exit::NotAuthorised,
+        MigrateErrorKind::TryAgain => Exit::TryAgain,
         _ => Exit::Error,
     }
 }

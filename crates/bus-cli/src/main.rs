@@ -105,6 +105,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Show(flags) => commands::show::run(context, &flags).await,
         Command::Rm(flags) => commands::rm::run(context, &flags).await,
         Command::Purge(flags) => commands::purge::run(context, &flags).await,
+        Command::Migrate(flags) => commands::migrate::run(context, &flags).await,
         Command::Stats => commands::stats::run(context).await,
         Command::Verify => commands::verify::run(context).await,
         // These two look at no settings and ran before.

@@ -46,6 +46,12 @@ impl Output {
         }
     }
 
+    /// What somebody should do something about: on stderr; with `--json` it stands in the document.
+    pub(crate) fn warning(self, message: impl Display) {
+        let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
+        self.note(format_args!("{yellow}warning:{yellow:#} {message}"));
+    }
+
     /// A table in the style of where it goes: with lines on a terminal, with spaces in a pipe.
     pub(crate) fn table(self) -> Table {
         let mut table = Table::new();

@@ -8,8 +8,8 @@ use std::{error::Error as _, future::poll_fn, io, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_postgres::{
     AsyncMessage, Client, Error, SimpleQueryMessage, SimpleQueryRow, error::SqlState,
-    tls::{MakeTlsConnect, TlsConnect},
 };
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{DatabaseUrl, MigrateError, error::cause, tls};
 
@@ -33,7 +33,9 @@ pub struct Database {
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Database")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,17 +51,15 @@ impl Database {
             .map_err(|error| unreachable(url, "the program is ending", Some(error.into())))??;
         match timeout(PATIENCE, Self::open(url, connector)).await {
             Ok(opened) => opened.map_err(|error| connect_error(url, error)),
-            Err(_) => Err(unreachable(url, "it took the connection but did not answer within 20 s", None)),
+            Err(_) => Err(unreachable(
+                url,
+                "it took the connection but did not answer within 20 s",
+                None,
+            )),
         }
     }
 
-    async fn open<T>(url: &DatabaseUrl, connector: T) -> Result<Self, Error>
-    where
-        T: MakeTlsConnect<tokio::net::TcpStream>,
-        T::Stream: tokio_postgres::tls::TlsStream + Send + 'static,
-        T::TlsConnect: Send,
-        <T::TlsConnect as TlsConnect<tokio::net::TcpStream>>::Future: Send,
-    {
+    async fn open(url: &DatabaseUrl, connector: MakeRustlsConnect) -> Result<Self, Error> {
         let (client, mut connection) = url.config.connect(connector).await?;
         let (sender, notices) = mpsc::unbounded_channel();
         // Ends with the client, or with the connection.
@@ -197,22 +197,42 @@ fn connect_error(url: &DatabaseUrl, error: Error) -> MigrateError {
         advice,
         source: cause(error),
     };
-    let text = error.as_db_error().map_or("", |db| db.message()).to_lowercase();
+    let text = error
+        .as_db_error()
+        .map_or("", |db| db.message())
+        .to_lowercase();
     if *code == SqlState::INVALID_PASSWORD {
-        denied("the password is wrong (a hosted project: Database settings, reset password)", error)
+        denied(
+            "the password is wrong (a hosted project: Database settings, reset password)",
+            error,
+        )
     } else if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
-        denied("there is no such user, or pg_hba.conf has no line for it from here", error)
+        denied(
+            "there is no such user, or pg_hba.conf has no line for it from here",
+            error,
+        )
     } else if text.contains("tenant or user not found") {
-        denied("behind the pooler of a hosted project the user is postgres.PROJECT_ID", error)
+        denied(
+            "behind the pooler of a hosted project the user is postgres.PROJECT_ID",
+            error,
+        )
     } else if *code == SqlState::INVALID_CATALOG_NAME {
         MigrateError::NoDatabase {
             server: url.to_string(),
             source: cause(error),
         }
     } else if *code == SqlState::TOO_MANY_CONNECTIONS {
-        unreachable(url, "all its connections are in use: try again later", cause(error))
+        unreachable(
+            url,
+            "all its connections are in use: try again later",
+            cause(error),
+        )
     } else if is_lost(&error) {
-        unreachable(url, "it is starting or stopping: try again later", cause(error))
+        unreachable(
+            url,
+            "it is starting or stopping: try again later",
+            cause(error),
+        )
     } else {
         MigrateError::Server {
             doing: format!("connecting to {url}"),
@@ -222,9 +242,12 @@ fn connect_error(url: &DatabaseUrl, error: Error) -> MigrateError {
 }
 
 fn is_tls(error: &Error) -> bool {
-    let beneath = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let beneath = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>());
     let inner = beneath.and_then(io::Error::get_ref);
-    inner.is_some_and(|inner| inner.is::<rustls::Error>()) || error.to_string().contains("TLS")
+    let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    inner.is_some() || error.to_string().contains("TLS")
 }
 
 fn tls_advice(url: &DatabaseUrl) -> &'static str {

@@ -100,7 +100,9 @@ pub enum MigrateError {
         step: String,
     },
     /// Another runner is at work for longer than this one would wait.
-    #[error("another `bus migrate` is at work on this database and did not end within {waited_secs} s: run it again later")]
+    #[error(
+        "another `bus migrate` is at work on this database and did not end within {waited_secs} s: run it again later"
+    )]
     Busy {
         /// Seconds waited.
         waited_secs: u64,
@@ -146,7 +148,9 @@ pub enum MigrateError {
         source: Option<Cause>,
     },
     /// A step failed in another way.
-    #[error("the step {step} failed at line {line}; nothing of it was applied, the steps before it were")]
+    #[error(
+        "the step {step} failed at line {line}; nothing of it was applied, the steps before it were"
+    )]
     Step {
         /// File name of the step.
         step: String,
@@ -156,7 +160,9 @@ pub enum MigrateError {
         source: Option<Cause>,
     },
     /// The connection was lost.
-    #[error("the connection to {server} was lost while {doing}: run it again, steps that were applied are passed over")]
+    #[error(
+        "the connection to {server} was lost while {doing}: run it again, steps that were applied are passed over"
+    )]
     Lost {
         /// Host, port and database.
         server: String,
@@ -199,9 +205,10 @@ impl MigrateError {
             Self::Url { .. } | Self::RootCertificates { .. } | Self::NoDatabase { .. } => {
                 MigrateErrorKind::Settings
             }
-            Self::Tls { .. } | Self::Denied { .. } | Self::Roles { .. } | Self::Forbidden { .. } => {
-                MigrateErrorKind::NotAuthorised
-            }
+            Self::Tls { .. }
+            | Self::Denied { .. }
+            | Self::Roles { .. }
+            | Self::Forbidden { .. } => MigrateErrorKind::NotAuthorised,
             Self::Unreachable { .. }
             | Self::Busy { .. }
             | Self::Locked { .. }

@@ -125,7 +125,10 @@ async fn read(database: &Database, steps: &[Step]) -> Result<Vec<Row>, Error> {
     let read = |row: &tokio_postgres::SimpleQueryRow| Row {
         version: row.get(0).unwrap_or_default().to_owned(),
         name: row.get(1).unwrap_or_default().to_owned(),
-        recorded: row.get(2).filter(|text| !text.is_empty()).map(str::to_owned),
+        recorded: row
+            .get(2)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned),
         is_marked: row.get(3) == Some("t"),
     };
     Ok(database.rows(&rows).await?.iter().map(read).collect())

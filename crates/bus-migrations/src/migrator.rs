@@ -3,14 +3,12 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
-use tokio_postgres::{Error, error::{ErrorPosition, SqlState}};
-
-use crate::{
-    Database, MigrateError, Plan, Step, StepState,
-    error::cause,
-    history,
-    step::steps,
+use tokio_postgres::{
+    Error,
+    error::{ErrorPosition, SqlState},
 };
+
+use crate::{Database, MigrateError, Plan, Step, StepState, error::cause, history, step::steps};
 
 /// The number of the advisory lock, "busmigra" as bytes; held per transaction, so that it works behind any pooler.
 const LOCK: i64 = 0x6275_736d_6967_7261;
@@ -68,6 +66,8 @@ pub enum Progress<'a> {
 pub struct Report {
     /// File names of the steps that were applied.
     pub applied: Vec<String>,
+    /// Migrations of the project's own in the same history.
+    pub others: usize,
     /// File names of the steps that were there already.
     pub already_there: Vec<String>,
     /// What the server said that somebody should read, such as that no purge job could be scheduled.
@@ -124,8 +124,12 @@ impl Migrator {
         database: &mut Database,
         mut tell: impl FnMut(Progress<'_>),
     ) -> Result<Report, MigrateError> {
-        let mut report = Report::default();
-        for (step, state) in self.plan(database).await?.steps {
+        let plan = self.plan(database).await?;
+        let mut report = Report {
+            others: plan.others,
+            ..Report::default()
+        };
+        for (step, state) in plan.steps {
             let applied = match state {
                 StepState::AlreadyThere => None,
                 StepState::ToApply => self.apply(database, step, &mut tell).await?,
@@ -139,6 +143,12 @@ impl Migrator {
                 report.already_there.push(step.file_name());
                 tell(Progress::AlreadyThere(step));
             }
+        }
+        if let Some(why_not) = schedule_purge(database).await?
+            && !report.warnings.contains(&why_not)
+        {
+            tell(Progress::Warning(&why_not));
+            report.warnings.push(why_not);
         }
         Ok(report)
     }
@@ -196,7 +206,10 @@ impl Migrator {
     }
 
     async fn in_transaction(&self, database: &Database, step: &Step) -> Result<Outcome, Error> {
-        let (patience, lock) = (self.patience.as_millis().max(1), self.lock_timeout.as_millis());
+        let (patience, lock) = (
+            self.patience.as_millis().max(1),
+            self.lock_timeout.as_millis(),
+        );
         database
             .execute(&format!(
                 "begin; set local client_min_messages = notice; set local lock_timeout = {patience}"
@@ -209,7 +222,9 @@ impl Migrator {
             }
             taken => taken?,
         }
-        database.execute(&format!("set local lock_timeout = {lock}")).await?;
+        database
+            .execute(&format!("set local lock_timeout = {lock}"))
+            .await?;
         if history::has(database, step).await? {
             return Ok(Outcome::AlreadyThere);
         }
@@ -238,6 +253,21 @@ fn warn(database: &mut Database, report: &mut Report, tell: &mut impl FnMut(Prog
         tell(Progress::Warning(&words));
         report.warnings.push(words);
     }
+}
+
+/// Sees to the purge job, each time: pg_cron may have been turned on meanwhile. Answers why there is none.
+async fn schedule_purge(database: &Database) -> Result<Option<String>, MigrateError> {
+    let doing = "scheduling the purge job";
+    let there = "select pg_catalog.to_regprocedure('bus_internal.schedule_purge()')";
+    let there = database
+        .value(there)
+        .await
+        .map_err(|error| database.error(doing, error))?;
+    if there.is_none() {
+        return Ok(None);
+    }
+    let why_not = database.value("select bus_internal.schedule_purge()").await;
+    why_not.map_err(|error| database.error(doing, error))
 }
 
 async fn refuse_old_server(database: &Database) -> Result<(), MigrateError> {
@@ -284,15 +314,28 @@ fn step_error(database: &Database, step: &Step, error: Error) -> MigrateError {
         let roles = text.contains("create role") || text.contains("bypassrls");
         let source = cause(error);
         return if roles {
-            MigrateError::Roles { user, step: name, source }
+            MigrateError::Roles {
+                user,
+                step: name,
+                source,
+            }
         } else {
-            MigrateError::Forbidden { user, step: name, line, source }
+            MigrateError::Forbidden {
+                user,
+                step: name,
+                line,
+                source,
+            }
         };
     }
     if crate::database::is_lost(&error) {
         return database.error(&format!("applying {name}"), error);
     }
-    MigrateError::Step { step: name, line, source: cause(error) }
+    MigrateError::Step {
+        step: name,
+        line,
+        source: cause(error),
+    }
 }
 
 /// The line, from 1, of the character `at`, from 1.

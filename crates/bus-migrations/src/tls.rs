@@ -75,11 +75,15 @@ pub(crate) fn connector(
             )
             .build()
             .map_err(|error| unusable(Some(path), &error))?;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName(chain)))
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyName(chain)))
         }
-        (TlsMode::VerifyCa, None) => return Err(MigrateError::Url {
-            reason: "sslrootcert=system goes with sslmode=verify-full only".to_owned(),
-        }),
+        (TlsMode::VerifyCa, None) => {
+            return Err(MigrateError::Url {
+                reason: "sslrootcert=system goes with sslmode=verify-full only".to_owned(),
+            });
+        }
         _ => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
@@ -93,7 +97,9 @@ fn read_roots(path: &str) -> Result<RootCertStore, MigrateError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| unusable(Some(path), &error))?;
-        roots.add(certificate).map_err(|error| unusable(Some(path), &error))?;
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(Some(path), &error))?;
     }
     if roots.is_empty() {
         return Err(unusable(Some(path), &"it holds none"));
@@ -125,7 +131,10 @@ impl ServerCertVerifier for AnyName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        match self
+            .0
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        {
             // The chain is looked at first: whoever comes to the name has a good one.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -175,7 +184,12 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -184,7 +198,12 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

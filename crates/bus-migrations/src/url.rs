@@ -86,7 +86,9 @@ impl FromStr for DatabaseUrl {
         let (address, query) = text.split_once('?').unwrap_or((text, ""));
         if address.matches('@').count() > 1 || query.contains('@') && !address.contains('@') {
             // Guessing which @ ends the password would show a part of it in errors.
-            return Err(refused("an @ or a ? in the password is not written as %40 or %3F"));
+            return Err(refused(
+                "an @ or a ? in the password is not written as %40 or %3F",
+            ));
         }
         let options = Options::read(query)?;
         let mut config: Config = format!("{address}?{}", options.passed_on)
@@ -101,7 +103,9 @@ impl FromStr for DatabaseUrl {
             TlsMode::Prefer => SslMode::Prefer,
             _ => SslMode::Require,
         });
-        config.application_name("bus migrate").connect_timeout(CONNECT_TIMEOUT);
+        config
+            .application_name("bus migrate")
+            .connect_timeout(CONNECT_TIMEOUT);
         config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
         Ok(Self {
             shown: shown(&config),
@@ -177,8 +181,12 @@ fn decode(text: &str) -> Result<String, MigrateError> {
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'%' => hex_digit(rest.next()).zip(hex_digit(rest.next())).map(|(high, low)| high * 16 + low)
-                .ok_or_else(|| refused("a % in sslrootcert is not followed by two hexadecimal digits"))?,
+            b'%' => hex_digit(rest.next())
+                .zip(hex_digit(rest.next()))
+                .map(|(high, low)| high * 16 + low)
+                .ok_or_else(|| {
+                    refused("a % in sslrootcert is not followed by two hexadecimal digits")
+                })?,
             byte => byte,
         });
     }
@@ -193,7 +201,10 @@ fn hex_digit(byte: Option<u8>) -> Option<u8> {
 fn is_local(config: &Config) -> bool {
     config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => {
-            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            name == "localhost"
+                || name
+                    .parse::<IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
         }
         #[cfg(unix)]
         Host::Unix(_) => true,
@@ -209,6 +220,9 @@ fn shown(config: &Config) -> String {
         None => String::new(),
     };
     let port = config.get_ports().first().copied().unwrap_or(5432);
-    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    let database = config
+        .get_dbname()
+        .or(config.get_user())
+        .unwrap_or_default();
     format!("{host}:{port}/{database}")
 }

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod get;
 pub(crate) mod ls;
+pub(crate) mod migrate;
 pub(crate) mod purge;
 pub(crate) mod put;
 pub(crate) mod rm;

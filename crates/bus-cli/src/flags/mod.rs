@@ -5,6 +5,7 @@
 
 mod global;
 mod messages;
+mod migrate;
 mod tools;
 mod values;
 
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     global::{GlobalFlags, LogFormat, StoreFlag},
     messages::{CompletionsFlags, GetFlags, LsFlags, PurgeFlags, PutFlags, RmFlags, ShowFlags},
+    migrate::MigrateFlags,
     tools::{CallFlags, DemoFlags, ServeFlags},
     values::InclusiveRange,
 };
@@ -31,7 +33,8 @@ Exit codes:
 Settings come from flags, then the environment, then .env in this folder: MESSAGE_BUS_ENABLED,
 MESSAGE_BUS_TTL_HOURS, MESSAGE_BUS_MAX_PAYLOAD_MB, MESSAGE_BUS_COMPRESSION,
 MESSAGE_BUS_CHECKSUM_ENABLED, BUS_STORE_DIR, BUS_LISTEN, BUS_TOKEN, BUS_ROOT, BUS_TOOLS,
-BUS_THRESHOLD_BYTES, BUS_LEASE_SECS, BUS_PURGE_SECS, BUS_LOG_FORMAT, WS_MAX_MSG_BYTES.
+BUS_THRESHOLD_BYTES, BUS_LEASE_SECS, BUS_PURGE_SECS, BUS_LOG_FORMAT, WS_MAX_MSG_BYTES,
+SUPABASE_DB_URL.
 NO_COLOR turns colours off.";
 
 /// Claim checks for WebSocket tool servers: a result too big for its transport is stored, and a
@@ -80,6 +83,8 @@ pub(crate) enum Command {
     Stats,
     /// Read every stored byte and report each damaged message
     Verify,
+    /// Bring the database of a Supabase project, or a PostgreSQL of yours, to this build's schema
+    Migrate(MigrateFlags),
     /// Print completions for a shell
     Completions(CompletionsFlags),
 }

@@ -32,10 +32,11 @@ const TAIL: usize = 4 << 10;
 /// it left running may hold it open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Variables of the daemon that are nobody else's business.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 6] = [
     "BUS_TOKEN",
     "BUS_TOKENS_FILE",
     "BUS_CLAIM_KEYS",
+    "SUPABASE_DB_URL",
     "SUPABASE_KEY",
     "SUPABASE_URL",
 ];
