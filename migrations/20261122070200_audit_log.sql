@@ -70,7 +70,7 @@ create policy audit_log_own on public.audit_log for select to authenticated
 -- total_ms, outcome, error_message (json)?} ...]}; (json) is JSON within a string. At most 500. What is there already is
 -- passed over.   ok {appended} | too_large
 create or replace function public.bus_audit_append(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   batch json := request::json -> 'entries';
   appended bigint;
@@ -102,7 +102,7 @@ end $$;
 
 -- An entry as it travels.
 create or replace function bus_internal.audit_entry(a public.audit_log) returns json
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select json_build_object(
     'id', a.id,
     'at_ms', bus_internal.to_ms(a.at),
@@ -128,7 +128,7 @@ $$;
 -- after: [at_ms, id]?}; at most 500 a page.   ok {entries, more}
 create or replace function public.bus_audit_query(request text) returns text
 language plpgsql stable security definer
-set search_path = '' set plan_cache_mode = force_custom_plan as $$
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan as $$
 declare
   r json := request::json;
   owner text := bus_internal.principal(r ->> 'principal');
@@ -164,7 +164,7 @@ end $$;
 -- Removes one bounded batch of entries that are older than {older_than_ms}, the oldest first, at most {limit} and 10000;
 -- of everybody for the service role, else of the caller.   ok {removed, more}
 create or replace function public.bus_audit_purge(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
   owner text := bus_internal.scope();

@@ -58,7 +58,7 @@ create policy conversation_history_own on public.conversation_history for select
 -- Makes the writers of one conversation wait for each other, until the transaction ends. So an entry is committed before
 -- the next one gets its number, and a reader that goes forwards never misses one.
 create or replace function bus_internal.lock_conversation(owner text, conversation text) returns void
-language sql volatile set search_path = '' as $$
+language sql volatile set search_path = pg_catalog, pg_temp as $$
   select pg_advisory_xact_lock(hashtextextended(owner || ' ' || conversation, 6841726))
 $$;
 
@@ -66,7 +66,7 @@ $$;
 -- size_bytes, sha256, metadata (JSON within a string)}.
 --   created {seq, created_ms} | exists {seq, created_ms} | conflict
 create or replace function public.bus_history_append(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
   h public.conversation_history;
@@ -103,7 +103,7 @@ end $$;
 
 -- An entry as it travels.
 create or replace function bus_internal.history_entry(h public.conversation_history) returns json
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select json_build_object(
     'seq', h.seq,
     'entry_id', h.entry_id,
@@ -118,15 +118,16 @@ $$;
 
 -- One entry: {principal, conversation_id, seq}.   ok {entry} | not_found
 create or replace function public.bus_history_entry(request text) returns text
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
+  owner text := bus_internal.principal(r ->> 'principal');
+  conversation text := r ->> 'conversation_id';
+  place bigint := (r ->> 'seq')::bigint;
   h public.conversation_history;
 begin
   select * into h from public.conversation_history t
-    where t.principal = bus_internal.principal(r ->> 'principal')
-      and t.conversation_id = r ->> 'conversation_id'
-      and t.seq = (r ->> 'seq')::bigint;
+    where t.principal = owner and t.conversation_id = conversation and t.seq = place;
   if not found then
     return bus_internal.outcome('not_found');
   end if;
@@ -136,7 +137,7 @@ end $$;
 -- A page of entries: {principal, conversation_id, direction: forwards | backwards, after?, limit}; at most 100, and fewer
 -- where they are long.   ok {entries, more}
 create or replace function public.bus_history_page(request text) returns text
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
   owner text := bus_internal.principal(r ->> 'principal');
@@ -175,7 +176,7 @@ end $$;
 -- A page of conversations by name: {principal, after?, limit}; at most 100.
 --   ok {conversations: [{conversation_id, entries, last_seq, last_ms} ...], more}
 create or replace function public.bus_history_conversations(request text) returns text
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
   owner text := bus_internal.principal(r ->> 'principal');
@@ -204,7 +205,7 @@ end $$;
 
 -- Removes a conversation, whole: {principal, conversation_id}.   ok {entries} | not_found
 create or replace function public.bus_history_delete(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
   owner text := bus_internal.principal(r ->> 'principal');

@@ -32,20 +32,21 @@ create policy user_preferences_own on public.user_preferences for select to auth
 
 -- A preference as it travels.
 create or replace function bus_internal.preference(p public.user_preferences) returns json
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select json_build_object(
     'name', p.name, 'value', p.value::text, 'updated_ms', bus_internal.to_ms(p.updated_at))
 $$;
 
 -- One preference: {principal, name}.   ok {preference} | not_found
 create or replace function public.bus_prefs_get(request text) returns text
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
+  owner text := bus_internal.principal(r ->> 'principal');
+  wanted text := r ->> 'name';
   p public.user_preferences;
 begin
-  select * into p from public.user_preferences t
-    where t.principal = bus_internal.principal(r ->> 'principal') and t.name = r ->> 'name';
+  select * into p from public.user_preferences t where t.principal = owner and t.name = wanted;
   if not found then
     return bus_internal.outcome('not_found');
   end if;
@@ -54,7 +55,7 @@ end $$;
 
 -- Sets a preference, whatever was there: {principal, name, value (JSON within a string)}.   ok {updated_ms}
 create or replace function public.bus_prefs_set(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
   at timestamptz := bus_internal.instant();
@@ -67,18 +68,19 @@ end $$;
 
 -- Removes a preference: {principal, name}.   ok | not_found
 create or replace function public.bus_prefs_delete(request text) returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
+  owner text := bus_internal.principal(r ->> 'principal');
+  wanted text := r ->> 'name';
 begin
-  delete from public.user_preferences p
-    where p.principal = bus_internal.principal(r ->> 'principal') and p.name = r ->> 'name';
+  delete from public.user_preferences p where p.principal = owner and p.name = wanted;
   return bus_internal.outcome(case when found then 'ok' else 'not_found' end);
 end $$;
 
 -- A page of preferences by name: {principal, after?, limit}; at most 100.   ok {preferences, more}
 create or replace function public.bus_prefs_list(request text) returns text
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
   owner text := bus_internal.principal(r ->> 'principal');

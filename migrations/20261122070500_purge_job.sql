@@ -8,7 +8,7 @@
 -- The audit log is kept for ever unless an age is named.
 --   ok {expired, orphaned, failed, acknowledged, audit, freed_bytes, more}
 create or replace function bus_internal.purge_all(request text default '{}') returns text
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
   over timestamptz := clock_timestamp() + coalesce((r ->> 'budget_ms')::bigint, 20000) * interval '1 millisecond';
@@ -43,7 +43,7 @@ end $$;
 -- Sees to it that the job is there; null where it is, else why it is not. A job that is there already stays as it is,
 -- also where somebody changed its hour or switched it off. `bus migrate` asks each time.
 create or replace function bus_internal.schedule_purge() returns text
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   instead constant text := 'a daemon that runs with this store purges hourly (BUS_PURGE_SECS), or run: bus purge';
   there boolean;
