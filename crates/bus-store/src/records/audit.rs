@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use bus_model::{Principal, ProviderName, SessionId, ToolName, TransactionId};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -112,6 +112,26 @@ pub struct AuditEntry {
     pub outcome: Outcome,
     /// What the client was told, where it is an error.
     pub error_message: Option<AuditText>,
+}
+
+impl AuditEntry {
+    /// The entry as a store keeps it: whole milliseconds, numbers below 2^63, at most
+    /// [`MAX_SKIPPED`] skipped steps. Every store writes this.
+    #[must_use]
+    pub fn as_stored(&self) -> Self {
+        let number = |number: u64| number.min(i64::MAX as u64);
+        let mut stored = Self {
+            at: self.at.trunc_subsecs(3),
+            payload_size_bytes: number(self.payload_size_bytes),
+            frame_bytes: number(self.frame_bytes),
+            tool_ms: self.tool_ms.map(number),
+            store_ms: self.store_ms.map(number),
+            total_ms: number(self.total_ms),
+            ..self.clone()
+        };
+        stored.skipped.truncate(MAX_SKIPPED);
+        stored
+    }
 }
 
 /// A step of a delivery that was not taken.

@@ -15,18 +15,26 @@
 //! A backend opens all three beside its store, as [`Records`].
 
 mod audit;
+mod checks;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod history;
+#[cfg(feature = "memory")]
+mod memory;
 mod names;
 mod preferences;
 mod timezone;
 
 use std::sync::Arc;
 
+#[cfg(feature = "memory")]
+pub use self::memory::MemoryRecords;
 pub use self::{
     audit::{
         AuditCursor, AuditEntry, AuditId, AuditLog, AuditPage, AuditPurge, AuditQuery,
         MAX_AUDIT_BATCH, MAX_AUDIT_PAGE, MAX_SKIPPED, SkippedStep,
     },
+    checks::{check_batch, no_such_conversation, no_such_entry, no_such_preference, page_limit},
     history::{
         Appended, Content, ContentClaim, Conversation, ConversationHistory, ConversationId,
         ConversationKey, ConversationPage, ConversationQuery, Direction, HistoryEntry, HistoryPage,

@@ -3,6 +3,7 @@
 mod memory;
 mod mock;
 mod mutants;
+mod records;
 mod reference;
 mod suite;
 mod support;
