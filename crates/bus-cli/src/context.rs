@@ -77,6 +77,30 @@ impl Context {
         Ok(self.client_builder()?.build())
     }
 
+    /// What the environment and `.env` say of a variable, unchecked.
+    pub(crate) fn lookup(&self, name: &str) -> Option<String> {
+        self.env.get(name)
+    }
+
+    /// Whether `--store` decides, and not the settings.
+    pub(crate) fn names_store(&self) -> bool {
+        self.flags.store.is_some()
+    }
+
+    /// Refuses `--url` for a verb that examines what is behind a daemon.
+    ///
+    /// # Errors
+    /// A usage error with `--url`.
+    pub(crate) fn no_daemon(&self, verb: &str) -> anyhow::Result<()> {
+        match &self.flags.url {
+            Some(_) => Err(Failure::usage(format!(
+                "bus {verb} examines a store: leave --url away and run it where the daemon runs, with the daemon's settings"
+            ))
+            .into()),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses `--url` where this process is to be the daemon.
     ///
     /// # Errors

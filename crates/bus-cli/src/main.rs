@@ -87,7 +87,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let clean_up = match command {
                 // Finishes what is in flight, in a time of its own.
                 Command::Serve(_) => Duration::MAX,
-                Command::Put(_) | Command::Get(_) | Command::Call(_) => CLEAN_UP,
+                Command::Put(_) | Command::Get(_) | Command::Call(_) | Command::Doctor(_) => CLEAN_UP,
                 _ => Duration::ZERO,
             };
             interrupt::guard(&stop, clean_up, dispatch(&context, command)).await
@@ -108,6 +108,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Migrate(flags) => commands::migrate::run(context, &flags).await,
         Command::Stats => commands::stats::run(context).await,
         Command::Verify => commands::verify::run(context).await,
+        Command::Doctor(flags) => commands::doctor::run(context, &flags).await,
         // These two look at no settings and ran before.
         Command::Demo(_) | Command::Completions(_) => Ok(()),
     }

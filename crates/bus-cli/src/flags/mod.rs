@@ -3,6 +3,7 @@
 //! What needs the environment, a file or a second flag to be understood is decided in
 //! [`crate::context`].
 
+mod doctor;
 mod global;
 mod messages;
 mod migrate;
@@ -12,6 +13,7 @@ mod values;
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::{
+    doctor::DoctorFlags,
     global::{GlobalFlags, LogFormat, StoreFlag},
     messages::{CompletionsFlags, GetFlags, LsFlags, PurgeFlags, PutFlags, RmFlags, ShowFlags},
     migrate::MigrateFlags,
@@ -85,6 +87,8 @@ pub(crate) enum Command {
     Verify,
     /// Bring the database of a Supabase project, or a PostgreSQL of yours, to this build's schema
     Migrate(MigrateFlags),
+    /// Check settings, store, schema and round trips; say what to do where something is wrong
+    Doctor(DoctorFlags),
     /// Print completions for a shell
     Completions(CompletionsFlags),
 }

@@ -1,0 +1,106 @@
+//! `bus doctor`: whether messages can be published and read here, and what to do where not.
+//!
+//! Each check is a [`line::Line`]; what can be judged without I/O is a pure function with a table of tests. The order
+//! is that in which one check rests on another, so that the first that failed is the cause to look at.
+
+mod embedded;
+mod line;
+mod report;
+mod round_trip;
+mod settings;
+mod tools;
+
+use std::path::Path;
+
+use bus_client::{
+    MessageBusClient,
+    settings::{Settings, StoreSpec},
+};
+
+use self::report::Report;
+use crate::{context::Context, exit::Failure, flags::DoctorFlags, output::with_causes};
+
+/// Runs the verb.
+///
+/// # Errors
+/// A usage error for a store that cannot be examined; where a check failed, with the exit code of the first.
+pub(crate) async fn run(context: &Context, flags: &DoctorFlags) -> anyhow::Result<()> {
+    let lookup = |name: &str| context.lookup(name);
+    // As far as they are legal: the lines say which are not.
+    let settings = context.settings();
+    let spec = match &settings {
+        Ok(settings) => context.store_spec(settings),
+        Err(_) => context.store_spec(&Settings::default()),
+    };
+    context.no_daemon("doctor")?;
+    let mut report = Report::new(context.output);
+    report.push(settings::enabled(
+        &lookup,
+        context.names_store(),
+        spec.as_ref().ok(),
+    ))?;
+    report.push(settings::legal(&lookup, daemon_settings(context)))?;
+    let spec = match (spec, settings) {
+        (Ok(spec), Ok(settings)) => (spec, settings),
+        (_, Err(error)) | (Err(error), Ok(_)) => {
+            let told = report.failed("settings") || report.failed("enabled");
+            report.push(settings::no_store(&error, told))?;
+            return report.finish("none");
+        }
+    };
+    match spec {
+        (StoreSpec::Embedded(dir), settings) => {
+            embedded(context, flags, &settings, &dir, &mut report).await?;
+            report.finish("embedded")
+        }
+        _ => Err(Failure::usage(
+            "a store in memory ends with this command, so there is nothing to examine: use --store embedded:DIR or --store supabase",
+        )
+        .into()),
+    }
+}
+
+/// What is wrong with the variables of the daemon.
+fn daemon_settings(context: &Context) -> Vec<String> {
+    let checks = [
+        context.listen().err(),
+        context.token().err(),
+        context.log_format().err(),
+        context
+            .parsed::<u64>("BUS_PURGE_SECS", "a whole number of seconds is expected")
+            .err(),
+    ];
+    let bad = checks.into_iter().flatten();
+    bad.map(|error| with_causes(error.as_ref())).collect()
+}
+
+async fn embedded(
+    context: &Context,
+    flags: &DoctorFlags,
+    settings: &Settings,
+    dir: &Path,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    report.extend(embedded::before(dir, settings.max_payload.get()).await)?;
+    let client = context.client_builder()?.build();
+    let (store, lines) = embedded::inside(&client, flags.quick).await;
+    report.extend(lines)?;
+    let Some(store) = store else {
+        let why = "the store does not open";
+        return Ok(report.extend(embedded::unopened(why))?);
+    };
+    round_trips(context, flags, &client, report).await?;
+    Ok(report.extend(embedded::content(store.as_ref(), dir).await)?)
+}
+
+async fn round_trips(
+    context: &Context,
+    flags: &DoctorFlags,
+    client: &MessageBusClient,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    if flags.quick {
+        return Ok(report.extend(round_trip::skipped("--quick leaves it out"))?);
+    }
+    round_trip::run(client, &context.stop, |line| report.push(line)).await
+}
