@@ -31,6 +31,24 @@ enum What {
         #[arg(long, default_value_t = 3)]
         rounds: u32,
     },
+    /// Payloads through Supabase, beside a bare loop of the same calls, and latencies of small messages
+    Supabase {
+        /// Which server: postrust, lite or both
+        #[arg(long, default_value = "both")]
+        server: String,
+        /// Size of each payload, in MiB
+        #[arg(long, default_value_t = 100)]
+        mib: u64,
+        /// Rounds; the table shows medians
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Messages for each latency; 0 leaves latencies out
+        #[arg(long, default_value_t = 256)]
+        messages: usize,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
     /// The codec alone, beside a plain copy with the same digests
     Codec {
         /// Passed on to the benchmark
@@ -48,13 +66,26 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             cmd!(shell, "cargo build --release -p bus-cli --bin bus").run()?;
             load::run(&released("bus"), *rounds)
         }
-        What::Codec { arguments } => {
-            cmd!(
+        What::Supabase {
+            server,
+            mib,
+            rounds,
+            messages,
+            json,
+        } => {
+            let bench = built_bench(&shell)?;
+            let (mib, rounds, messages) =
+                (mib.to_string(), rounds.to_string(), messages.to_string());
+            let json = json.then_some("--json");
+            let numbers = ["--mib", &mib, "--rounds", &rounds, "--messages", &messages];
+            Ok(cmd!(
                 shell,
-                "cargo build --release -p bus-bench --example bus-bench"
+                "{bench} supabase --server {server} {numbers...} {json...}"
             )
-            .run()?;
-            let bench = released("examples/bus-bench");
+            .run()?)
+        }
+        What::Codec { arguments } => {
+            let bench = built_bench(&shell)?;
             Ok(cmd!(shell, "{bench} codec {arguments...}").run()?)
         }
     }
@@ -74,6 +105,15 @@ fn put_get(shell: &Shell, mib: u64, rounds: u32) -> Result<()> {
     )
     .run()?;
     Ok(())
+}
+
+fn built_bench(shell: &Shell) -> Result<PathBuf> {
+    cmd!(
+        shell,
+        "cargo build --release -p bus-bench --example bus-bench"
+    )
+    .run()?;
+    Ok(released("examples/bus-bench"))
 }
 
 fn released(program: &str) -> PathBuf {

@@ -57,8 +57,20 @@ const TABLE: &[Layer] = &[
         "a backend knows the contract and nothing above it; its tests encode bodies",
     ),
     layer(
+        "bus-store-supabase",
+        &["bus-model", "bus-store"],
+        &["bus-client", "bus-codec"],
+        "a backend knows the contract and nothing above it; its tests publish through the facade",
+    ),
+    layer(
         "bus-client",
-        &["bus-model", "bus-codec", "bus-store", "bus-store-embedded"],
+        &[
+            "bus-model",
+            "bus-codec",
+            "bus-store",
+            "bus-store-embedded",
+            "bus-store-supabase",
+        ],
         &[],
         "the facade joins codec and store; backends are features of it",
     ),
