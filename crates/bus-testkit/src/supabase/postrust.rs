@@ -27,6 +27,8 @@ pub(crate) fn command(plan: &Plan) -> Result<Command> {
         )
         .env("PGRST_DB_ANON_ROLE", "anon")
         .env("PGRST_DB_POOL", "16")
+        // Seconds; PostgREST's 10 are only waited for in vain, by every test that kills the database.
+        .env("PGRST_DB_POOL_TIMEOUT", "2")
         .env("PGRST_DB_CHANNEL_ENABLED", "true")
         .env("PGRST_JWT_SECRET", JWT_SECRET)
         .env("PGRST_COMPAT_MODE", "true")

@@ -81,7 +81,7 @@ impl Database {
         };
         let answer = match run(&mut client, &function, &claims, &parts.headers, &body).await {
             Ok(value) => Json(value).into_response(),
-            Err(error) => refusal(&error, &function),
+            Err(error) => refusal(&error, &function, claims["role"] == "anon"),
         };
         self.idle.lock().push(client);
         answer
@@ -129,7 +129,7 @@ fn header_map(headers: &HeaderMap) -> String {
     Value::Object(headers.iter().filter_map(text).collect::<Map<_, _>>()).to_string()
 }
 
-fn refusal(error: &tokio_postgres::Error, function: &str) -> Response {
+fn refusal(error: &tokio_postgres::Error, function: &str, anonymous: bool) -> Response {
     let Some(error) = error.as_db_error() else {
         return fault(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -142,7 +142,11 @@ fn refusal(error: &tokio_postgres::Error, function: &str) -> Response {
         let message = format!("Could not find the function public.{function} in the schema cache");
         return fault(StatusCode::NOT_FOUND, "PGRST202", &message);
     }
-    (status(code), Json(described(error))).into_response()
+    let status = match status(code) {
+        StatusCode::FORBIDDEN if anonymous => StatusCode::UNAUTHORIZED,
+        status => status,
+    };
+    (status, Json(described(error))).into_response()
 }
 
 /// PostgREST's table of statuses, as far as our functions can meet it.
