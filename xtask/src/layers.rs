@@ -123,7 +123,7 @@ const TABLE: &[Layer] = &[
     layer(
         "bus-bench",
         &[],
-        &["bus-model", "bus-codec"],
+        &["bus-model", "bus-codec", "bus-store-supabase", "bus-client"],
         "dev only: measures each layer beside its peers",
     ),
     layer(

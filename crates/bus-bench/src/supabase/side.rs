@@ -7,15 +7,16 @@ use super::bare::{Calls, Encoded};
 use super::latency::{self, Latency};
 use super::payload::Payload;
 use anyhow::{Context, Result, bail};
-use bus_client::settings::{Settings, SupabaseSettings};
 use bus_client::{Message, MessageBusClient, Source};
 use bus_codec::stream::{EncodeOptions, Encoder};
 use bus_model::{ByteSize, Hasher, SessionId, ToolName, TransactionId};
+use bus_store_supabase::{SupabaseConfig, SupabaseStore};
 use bus_testkit::peak_rss;
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Address and key of the project, which no command line shows.
@@ -253,18 +254,13 @@ pub(super) fn message() -> Result<Message> {
     ))
 }
 
-/// A client as the settings of a user make it.
+/// A client as a user has it, but for the size of a payload.
 fn client() -> Result<MessageBusClient> {
-    let settings = Settings {
-        enabled: Some(true),
-        max_payload: ByteSize::mib(1 << 20),
-        supabase: Some(SupabaseSettings {
-            url: variable(URL)?,
-            key: variable(KEY)?.into(),
-        }),
-        ..Settings::default()
-    };
-    Ok(MessageBusClient::builder().settings(settings).build())
+    let config = SupabaseConfig::new(&variable(URL)?, &variable(KEY)?.into())?;
+    Ok(MessageBusClient::builder()
+        .store(Arc::new(SupabaseStore::new(config)?))
+        .max_payload(ByteSize::mib(1 << 20))
+        .build())
 }
 
 fn bare(calls: usize) -> Result<Calls> {
