@@ -17,6 +17,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::{
     error::{io, sqlite},
+    records,
     reserve::Reserve,
     rows,
 };
@@ -225,6 +226,8 @@ fn in_transaction_mut<T>(
 enum Content {
     Nothing,
     Index,
+    /// An index of format 1.
+    Older,
 }
 
 fn open_to_write(path: &Path, dir: &Path, busy: Duration) -> Result<Connection, StoreError> {
@@ -239,17 +242,32 @@ fn open_to_write(path: &Path, dir: &Path, busy: Duration) -> Result<Connection, 
     use_wal(&conn, busy)?;
     // Whoever may read but not write learns it here. So does a second process that creates the
     // same index at the same time: it finds the tables made.
-    in_transaction(&mut conn, |transaction| {
-        if examine(transaction, path)? == Content::Index {
-            return Ok(());
+    match in_transaction(&mut conn, |transaction| make_tables(transaction, path)) {
+        // An index of an earlier format needs room for its new tables.
+        Err(full) if full.kind() == StoreErrorKind::Full && found == Content::Older => {
+            Reserve::new(dir).give_up().map_err(|_| full)?;
+            in_transaction(&mut conn, |transaction| make_tables(transaction, path))?;
         }
-        transaction
-            .execute_batch(rows::CREATE)
-            .and_then(|()| transaction.pragma_update(None, "application_id", rows::APPLICATION_ID))
-            .and_then(|()| transaction.pragma_update(None, "user_version", rows::FORMAT))
-            .map_err(|error| sqlite("create the tables", error))
-    })?;
+        made => made?,
+    }
     Ok(conn)
+}
+
+/// Makes the tables that the index does not have yet, and says so in its header.
+fn make_tables(transaction: &Transaction<'_>, path: &Path) -> Result<(), StoreError> {
+    let missing = match examine(transaction, path)? {
+        Content::Index => return Ok(()),
+        Content::Older => vec![records::CREATE],
+        Content::Nothing => vec![rows::CREATE, records::CREATE],
+    };
+    let make = || {
+        for tables in missing {
+            transaction.execute_batch(tables)?;
+        }
+        transaction.pragma_update(None, "application_id", rows::APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", rows::FORMAT)
+    };
+    make().map_err(|error| sqlite("create the tables", error))
 }
 
 /// Makes an empty file that only its owner may read. Refuses to start anew where bodies are left:
@@ -353,6 +371,7 @@ fn examine(conn: &Connection, path: &Path) -> Result<Content, StoreError> {
     match (application, format) {
         (0, 0) if tables == 0 => Ok(Content::Nothing),
         (rows::APPLICATION_ID, rows::FORMAT) => Ok(Content::Index),
+        (rows::APPLICATION_ID, 1) => Ok(Content::Older),
         (rows::APPLICATION_ID, newer) if newer > rows::FORMAT => Err(StoreError::new(
             StoreErrorKind::NewerFormat,
             format!(

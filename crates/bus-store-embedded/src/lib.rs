@@ -20,7 +20,7 @@
 //!
 //! | what | holds |
 //! |---|---|
-//! | `index.sqlite` (with `-wal` and `-shm`) | a row a message, a row a chunk, small bodies, the trash list |
+//! | `index.sqlite` (with `-wal` and `-shm`) | a row a message, a row a chunk, small bodies, the trash list; the audit log, conversation history and preferences |
 //! | `bodies/<2 hex>/<id>.body` | the stored chunks of one message, in the order in which they arrived |
 //! | `reserve` | 256 KiB of zeros, given up when the disk is full so that there is room to delete |
 //!
@@ -61,6 +61,12 @@
 //! A resuming writer is offered only chunks whose bytes still match their digests: they are all
 //! read again, one in memory at a time, which costs less than writing them again.
 //!
+//! # Formats
+//!
+//! The header of the index says its format. Format 2 added the tables of the records beside messages;
+//! an index of format 1 gets them when it is first opened for writing, in one transaction, and is then
+//! refused by an older bus. Opened for reading only it stays as it is, and holds no such records.
+//!
 //! # Damage
 //!
 //! Rows are checked against the digest of the manifest whenever a message is opened, bodies for
@@ -78,6 +84,7 @@ mod index;
 mod options;
 mod put;
 mod read;
+mod records;
 mod reserve;
 mod rows;
 mod store;
@@ -87,4 +94,5 @@ mod uploads;
 
 pub use deep_check::{DeepCheck, StoreIssue};
 pub use options::{Options, Step, StepHook};
+pub use records::EmbeddedRecords;
 pub use store::EmbeddedStore;

@@ -1,10 +1,11 @@
-//! The tables of format 1.
+//! The tables of messages, which format 1 has, and the header.
 
 /// Says in the header of the file that it is a bus index ("busm").
 pub(crate) const APPLICATION_ID: i32 = 0x6275_736d;
 
-/// The newest format of the index that this build reads and the one that it writes.
-pub(crate) const FORMAT: i32 = 1;
+/// The newest format of the index that this build reads and the one that it writes. Format 1 lacks
+/// the tables of the [`records`](crate::records).
+pub(crate) const FORMAT: i32 = 2;
 
 /// Makes the tables in an empty database.
 ///

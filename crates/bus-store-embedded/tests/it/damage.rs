@@ -179,13 +179,13 @@ async fn an_index_with_overwritten_pages_is_damaged_and_nothing_panics() {
 #[test]
 fn a_newer_format_is_refused() {
     let f = Fixture::new();
-    tamper(f.dir.path(), "PRAGMA user_version = 2");
+    tamper(f.dir.path(), "PRAGMA user_version = 3");
     let said = refused(
         EmbeddedStore::open(f.dir.path()),
         StoreErrorKind::NewerFormat,
     );
     assert!(
-        said.contains("format 2") && said.contains("upgrade"),
+        said.contains("format 3") && said.contains("upgrade"),
         "{said}"
     );
 }

@@ -8,5 +8,6 @@ mod damage;
 mod disk;
 mod processes;
 mod races;
+mod records;
 mod steps;
 mod support;
