@@ -1,0 +1,87 @@
+//! Nobody learns that an id exists: what is somebody else's answers exactly as what is not there.
+
+use bus_testkit::{Project, Server};
+use rstest::rstest;
+use tokio_postgres::Client;
+
+use crate::calls::{self, Call};
+use crate::cells::Cells;
+use crate::who::{Answer, Who, become_sql, call_setup, call_sql, direct_sql, rest};
+use crate::world::{Target, seed};
+
+/// Those who have nothing to do with the records that they ask for.
+const STRANGERS: [Who; 4] = [Who::Anon, Who::NoSub, Who::User("mallory"), Who::User("bob")];
+
+/// Plans of both kinds: a generic one evaluates parts of a WHERE clause late, for rows that exist only.
+#[rstest]
+#[tokio::test]
+async fn straight_at_the_database_foreign_and_absent_answer_alike(
+    #[values("auto", "force_generic_plan", "force_custom_plan")] plans: &str,
+    #[values("on", "off")] index_scans: &str,
+) {
+    let project = Project::take(Server::Postrust).await.unwrap();
+    let client = project.connect().await.unwrap();
+    let targets = seed(&client).await;
+    let settings = format!(
+        "set plan_cache_mode = {plans}; set enable_indexscan = {index_scans}; set enable_bitmapscan = {index_scans};"
+    );
+    client.batch_execute(&settings).await.unwrap();
+    let mut cells = Cells::default();
+    for who in STRANGERS {
+        for (foreign, absent) in pairs(&targets[0]) {
+            let told = ask(&client, who, &foreign).await;
+            let wanted = ask(&client, who, &absent).await;
+            compare(&mut cells, who, &foreign, &targets[0], &told, &wanted);
+        }
+    }
+    cells.judge(250);
+}
+
+#[rstest]
+#[tokio::test]
+async fn over_http_foreign_and_absent_answer_alike(#[values(Server::Lite, Server::Postrust)] server: Server) {
+    let project = Project::take(server).await.unwrap();
+    let client = project.connect().await.unwrap();
+    let http = reqwest::Client::new();
+    let targets = seed(&client).await;
+    forget(&client).await;
+    let mut cells = Cells::default();
+    for who in STRANGERS {
+        for (foreign, absent) in pairs(&targets[0]) {
+            let told = rest(&http, &project, who, &foreign).await;
+            forget(&client).await;
+            let wanted = rest(&http, &project, who, &absent).await;
+            forget(&client).await;
+            compare(&mut cells, who, &foreign, &targets[0], &told, &wanted);
+        }
+    }
+    cells.judge(250);
+}
+
+/// Each call about what is there, and the same about what is not.
+fn pairs(target: &Target) -> Vec<(Call, Call)> {
+    let foreign = calls::all(target);
+    let absent = calls::all(&target.ghost());
+    foreign.into_iter().zip(absent).collect()
+}
+
+async fn ask(client: &Client, who: Who, call: &Call) -> Answer {
+    let setup = format!("{}{}", call_setup(call), become_sql(who));
+    direct_sql(client, &setup, &call_sql(call), false).await
+}
+
+fn compare(cells: &mut Cells, who: Who, call: &Call, target: &Target, told: &Answer, wanted: &Answer) {
+    let wanted = Answer { body: target.as_if_real(&wanted.body), ..wanted.clone() };
+    cells.equal(&told.masked(), &wanted.masked(), || {
+        format!("{who:?} {} of {}'s {}", call.function, target.principal, call.about)
+    });
+}
+
+/// Takes away what the strangers made under their own names.
+async fn forget(client: &Client) {
+    let mut sql = String::new();
+    for table in ["message_bus", "audit_log", "conversation_history", "user_preferences"] {
+        sql.push_str(&format!("delete from public.{table} where principal not in ('alice', 'default');"));
+    }
+    client.batch_execute(&sql).await.unwrap();
+}
