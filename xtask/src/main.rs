@@ -13,6 +13,7 @@ mod install;
 mod kill;
 mod layers;
 mod load;
+mod migrate;
 mod outside;
 mod tee;
 mod tidy;
@@ -44,6 +45,8 @@ enum Task {
     Kill(kill::Options),
     /// Run the fuzz targets of the decoders
     Fuzz(fuzz::Options),
+    /// Steps of the database schema: new, check, schema
+    Migrate(migrate::Options),
     /// Build outside projects that depend on one of our crates each
     Outside,
 }
@@ -66,6 +69,7 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(options) => bench::run(&options),
         Task::Kill(options) => kill::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Migrate(options) => migrate::run(&options),
         Task::Outside => outside::run(),
     }
 }

@@ -24,6 +24,9 @@ const MOST_LINES: usize = 500;
 /// Hand-written files, whose length is somebody's choice.
 const WRITTEN: &[&str] = &["rs", "md", "toml", "py", "mjs", "js", "sql"];
 
+/// The sum of the migrations, which `cargo xtask migrate schema` writes.
+const GENERATED: &str = "migrations/schema.sql";
+
 /// Nothing at the top level that has no business there.
 pub(crate) fn top_level(paths: &[PathBuf]) -> Vec<String> {
     let names: BTreeSet<String> = paths
@@ -51,6 +54,7 @@ pub(crate) fn module_heads(files: &[File]) -> Vec<String> {
 pub(crate) fn sizes(files: &[File]) -> Vec<String> {
     files
         .iter()
+        .filter(|file| file.name() != GENERATED)
         .filter(|file| WRITTEN.iter().any(|extension| file.is(extension)))
         .map(|file| (file, file.text.lines().count()))
         .filter(|&(_, lines)| lines > MOST_LINES)

