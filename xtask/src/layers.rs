@@ -105,6 +105,7 @@ const TABLE: &[Layer] = &[
             "bus-model",
             "bus-codec",
             "bus-store",
+            "bus-store-supabase",
             "bus-client",
             "bus-protocol",
             "bus-migrations",
@@ -112,7 +113,7 @@ const TABLE: &[Layer] = &[
             "bus-remote",
         ],
         &["bus-store-embedded"],
-        "the program: everything meets here; its tests damage a store's files",
+        "the program: everything meets here; doctor examines a project by its backend; its tests damage a store's files",
     ),
     layer(
         "bus-testkit",

@@ -183,7 +183,7 @@ impl SupabaseConfig {
     }
 
     /// Whether the server is this machine.
-    pub(crate) fn is_loopback(&self) -> bool {
+    pub fn is_loopback(&self) -> bool {
         match self.base.host_str() {
             Some("localhost") => true,
             Some(host) => host

@@ -1,7 +1,7 @@
 //! What puts an object right again: a statement where one is enough.
 
 /// Every step of ours may run again on what it made.
-const STEPS: &str = "apply the files of migrations/ again, in order; each is safe to run twice";
+const STEPS: &str = "write the steps out with: bus migrate --write DIR, and run them with psql, in order; each is safe to run twice";
 
 pub(super) fn missing(kind: &str, name: &str, wanted: &str) -> String {
     match kind {
