@@ -77,12 +77,12 @@ impl From<&PutOutcome> for Answer {
     }
 }
 
-/// The record without its id, and its times as they lie from its creation, in whole seconds.
+/// The record without its id, and its times as they lie from its creation, in whole ticks of ten seconds.
 pub(super) fn seen(mut record: MessageBusRecord) -> MessageBusRecord {
     let created = record.created_at;
     let lies = |time: DateTime<Utc>| {
-        let seconds = ((time - created).num_milliseconds() + 500).div_euclid(1000);
-        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+        let ticks = ((time - created).num_milliseconds() + 5000).div_euclid(10_000);
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(10 * ticks)
     };
     record.id = MessageId::from(Uuid::nil());
     record.created_at = DateTime::UNIX_EPOCH;
