@@ -87,7 +87,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let clean_up = match command {
                 // Finishes what is in flight, in a time of its own.
                 Command::Serve(_) => Duration::MAX,
-                Command::Put(_) | Command::Get(_) | Command::Call(_) | Command::Doctor(_) => CLEAN_UP,
+                Command::Put(_) | Command::Get(_) | Command::Call(_) | Command::Doctor(_) => {
+                    CLEAN_UP
+                }
                 _ => Duration::ZERO,
             };
             interrupt::guard(&stop, clean_up, dispatch(&context, command)).await

@@ -8,6 +8,7 @@ mod broken_stores;
 mod calls;
 mod demo;
 mod interrupts;
+mod migrate;
 mod over_http;
 mod round_trips;
 mod settings;

@@ -3,14 +3,18 @@
 //! Each check is a [`line::Line`]; what can be judged without I/O is a pure function with a table of tests. The order
 //! is that in which one check rests on another, so that the first that failed is the cause to look at.
 
+mod credentials;
 mod embedded;
+mod judge;
 mod line;
+mod project;
 mod report;
 mod round_trip;
 mod settings;
+mod timeouts;
 mod tools;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bus_client::{
     MessageBusClient,
@@ -20,44 +24,60 @@ use bus_client::{
 use self::report::Report;
 use crate::{context::Context, exit::Failure, flags::DoctorFlags, output::with_causes};
 
+/// The store that is examined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Selected {
+    Embedded(PathBuf),
+    Supabase,
+    Memory,
+}
+
 /// Runs the verb.
 ///
 /// # Errors
-/// A usage error for a store that cannot be examined; where a check failed, with the exit code of the first.
+/// A usage error for a store that cannot be examined; where a check failed, with the exit code of
+/// the first.
 pub(crate) async fn run(context: &Context, flags: &DoctorFlags) -> anyhow::Result<()> {
-    let lookup = |name: &str| context.lookup(name);
-    // As far as they are legal: the lines say which are not.
-    let settings = context.settings();
-    let spec = match &settings {
-        Ok(settings) => context.store_spec(settings),
-        Err(_) => context.store_spec(&Settings::default()),
-    };
     context.no_daemon("doctor")?;
+    let lookup = |name: &str| context.lookup(name);
+    let selected = context.settings().and_then(|settings| {
+        let selected = select(context, &settings)?;
+        Ok((selected, settings))
+    });
     let mut report = Report::new(context.output);
-    report.push(settings::enabled(
-        &lookup,
-        context.names_store(),
-        spec.as_ref().ok(),
-    ))?;
+    let store = selected.as_ref().ok().map(|(store, _)| store);
+    report.push(settings::enabled(&lookup, context.names_store(), store))?;
     report.push(settings::legal(&lookup, daemon_settings(context)))?;
-    let spec = match (spec, settings) {
-        (Ok(spec), Ok(settings)) => (spec, settings),
-        (_, Err(error)) | (Err(error), Ok(_)) => {
-            let told = report.failed("settings") || report.failed("enabled");
-            report.push(settings::no_store(&error, told))?;
-            return report.finish("none");
-        }
-    };
-    match spec {
-        (StoreSpec::Embedded(dir), settings) => {
+    match selected {
+        Ok((Selected::Embedded(dir), settings)) => {
             embedded(context, flags, &settings, &dir, &mut report).await?;
             report.finish("embedded")
         }
-        _ => Err(Failure::usage(
+        Ok((Selected::Supabase, settings)) => {
+            project::examine(context, flags, &settings, &mut report).await?;
+            report.finish("supabase")
+        }
+        Ok((Selected::Memory, _)) => Err(Failure::usage(
             "a store in memory ends with this command, so there is nothing to examine: use --store embedded:DIR or --store supabase",
         )
         .into()),
+        Err(error) => {
+            let told = report.failed("settings") || report.failed("enabled");
+            report.push(settings::no_store(&error, told))?;
+            report.finish("none")
+        }
     }
+}
+
+fn select(context: &Context, settings: &Settings) -> anyhow::Result<Selected> {
+    if !context.names_store() && settings.enabled == Some(true) && settings.supabase.is_some() {
+        return Ok(Selected::Supabase);
+    }
+    Ok(match context.store_spec(settings)? {
+        StoreSpec::Embedded(dir) => Selected::Embedded(dir),
+        StoreSpec::Memory => Selected::Memory,
+        _ => Selected::Supabase,
+    })
 }
 
 /// What is wrong with the variables of the daemon.

@@ -1,8 +1,12 @@
 //! The lines about settings: pure functions of what the variables say.
 
-use bus_client::settings::{Settings, SettingsError, StoreSpec};
+use bus_client::settings::{Settings, SettingsError};
 
-use crate::{commands::doctor::line::Line, exit::Exit, output::with_causes};
+use crate::{
+    commands::doctor::{Selected, line::Line},
+    exit::Exit,
+    output::with_causes,
+};
 
 /// The variables of the client, in the order of docs/settings.md.
 const VARIABLES: &[&str] = &[
@@ -23,11 +27,11 @@ const VARIABLES: &[&str] = &[
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Whether messages are published, which store is selected, and why.
-pub(super) fn enabled(lookup: Lookup<'_>, by_flag: bool, spec: Option<&StoreSpec>) -> Line {
+pub(super) fn enabled(lookup: Lookup<'_>, by_flag: bool, store: Option<&Selected>) -> Line {
     const NAME: &str = "enabled";
     let set = |name: &str| lookup(name).is_some_and(|value| !value.trim().is_empty());
-    let store = match spec {
-        Some(spec) => format!("the store is {}", store_name(spec)),
+    let store = match store {
+        Some(store) => format!("the store is {}", store_name(store)),
         None => "the settings select no store".to_owned(),
     };
     let why = if by_flag { ", as --store says" } else { "" };
@@ -98,11 +102,11 @@ pub(super) fn no_store(error: &anyhow::Error, told: bool) -> Line {
         .exit(Exit::Usage)
 }
 
-fn store_name(spec: &StoreSpec) -> String {
-    match spec {
-        StoreSpec::Embedded(dir) => format!("embedded, in {}", dir.display()),
-        StoreSpec::Memory => "in memory".to_owned(),
-        _ => "Supabase".to_owned(),
+fn store_name(store: &Selected) -> String {
+    match store {
+        Selected::Embedded(dir) => format!("embedded, in {}", dir.display()),
+        Selected::Memory => "in memory".to_owned(),
+        Selected::Supabase => "Supabase".to_owned(),
     }
 }
 
@@ -141,8 +145,8 @@ mod tests {
         #[case] status: Status,
         #[case] part: &str,
     ) {
-        let spec = StoreSpec::Embedded(PathBuf::from("/s"));
-        let line = enabled(&lookup(set), false, Some(&spec));
+        let store = Selected::Embedded(PathBuf::from("/s"));
+        let line = enabled(&lookup(set), false, Some(&store));
         assert_eq!(line.status, status, "{line:?}");
         assert!(line.summary.contains(part), "{line:?}");
     }
