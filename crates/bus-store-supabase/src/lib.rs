@@ -23,6 +23,7 @@
 //! | `row` | the JSON that travels, and nobody else knows it |
 //! | `rpc` | one call of a function |
 //! | `write`, `read`, `keep` | the contract, call by call |
+//! | `records` | the audit log, conversation history and preferences |
 //! | `attempts` | the fences of calls whose answer was lost |
 //! | [`diagnose`] | what `bus doctor` asks, and how its answer is judged |
 //!
@@ -47,6 +48,7 @@ mod http;
 mod keep;
 pub mod key;
 mod read;
+mod records;
 mod row;
 mod rpc;
 mod store;
@@ -55,4 +57,5 @@ mod write;
 pub use config::{ConfigError, REST_PREFIX, SupabaseConfig};
 pub use key::{ApiKey, JwtClaims, KeyError, KeyKind};
 pub use read::ServerInfo;
+pub use records::SupabaseRecords;
 pub use store::{SCHEMA_VERSION, SupabaseStore};

@@ -3,4 +3,5 @@
 
 mod lite;
 mod postrust;
+mod records;
 mod support;
