@@ -5,6 +5,7 @@
 
 use crate::counts::{self, Counts};
 use crate::install;
+use crate::supabase::Stack;
 use crate::tee::tee;
 use crate::workspace::root;
 use crate::{each_feature, layers, tidy};
@@ -89,7 +90,13 @@ fn run_step(step: Step, install: bool, counts: &mut Counts) -> Result<()> {
         Step::Clippy => cargo(&words(
             "clippy --workspace --all-targets --all-features --keep-going -- -D warnings",
         )),
-        Step::Test => counted(&mut tests(), counts),
+        Step::Test => {
+            let mut tests = tests();
+            // For as long as the tests run, however they end.
+            let stack = Stack::start()?;
+            stack.hand_over(&mut tests);
+            counted(&mut tests, counts)
+        }
         Step::Doctest => counted(
             &mut cargo_command(&words("test --doc --workspace --all-features")),
             counts,

@@ -15,6 +15,7 @@ mod layers;
 mod load;
 mod migrate;
 mod outside;
+mod supabase;
 mod tee;
 mod tidy;
 mod workspace;
@@ -47,6 +48,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Steps of the database schema: new, check, schema
     Migrate(migrate::Options),
+    /// The servers of the tests, for a developer: up, down, status
+    Supabase(supabase::Options),
     /// Build outside projects that depend on one of our crates each
     Outside,
 }
@@ -70,6 +73,7 @@ fn run(task: Task) -> Result<()> {
         Task::Kill(options) => kill::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Migrate(options) => migrate::run(&options),
+        Task::Supabase(options) => supabase::run(&options),
         Task::Outside => outside::run(),
     }
 }
