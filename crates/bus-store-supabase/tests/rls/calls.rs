@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::world::{
-    Message, Target, audit_entry, chunk_request, chunks, held, history_entry, plan, preference, with_manifest,
+    Message, Target, audit_entry, chunk_request, chunks, held, history_entry, plan, preference,
+    with_manifest,
 };
 
 /// What a function is given.
@@ -44,7 +45,13 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(function: &'static str, about: &'static str, args: Args) -> Self {
-        Self { function, about, args, own: "ok", foreign: "ok" }
+        Self {
+            function,
+            about,
+            args,
+            own: "ok",
+            foreign: "ok",
+        }
     }
 
     fn told(mut self, own: &'static str, foreign: &'static str) -> Self {
@@ -90,7 +97,13 @@ fn writing(t: &Target) -> Vec<Call> {
         words[2].0 = "ok";
         words
     };
-    let taken: Words = [("complete", "new"), ("complete", "new"), ("busy", "new"), ("new", "new"), ("new", "new")];
+    let taken: Words = [
+        ("complete", "new"),
+        ("complete", "new"),
+        ("busy", "new"),
+        ("new", "new"),
+        ("new", "new"),
+    ];
     let there: Words = [
         ("conflict", "created"),
         ("exists", "created"),
@@ -108,17 +121,34 @@ fn writing(t: &Target) -> Vec<Call> {
     }));
     calls.extend(each(t, live, |about, m| {
         let request = chunk_request(p, m, 1, &parts[1]);
-        Call::new("bus_put_chunk", about, Args::Body(request, parts[1].clone()))
+        Call::new(
+            "bus_put_chunk",
+            about,
+            Args::Body(request, parts[1].clone()),
+        )
     }));
     calls.extend(each(t, live, |about, m| {
-        Call::new("bus_put_chunk_raw", about, Args::Raw(chunk_request(p, m, 1, &parts[1]), parts[1].clone()))
+        Call::new(
+            "bus_put_chunk_raw",
+            about,
+            Args::Raw(chunk_request(p, m, 1, &parts[1]), parts[1].clone()),
+        )
     }));
     calls.extend(each(t, lost, |about, m| {
-        let m = Message { token: Uuid::from_u128(7), ..m.clone() };
+        let m = Message {
+            token: Uuid::from_u128(7),
+            ..m.clone()
+        };
         let request = chunk_request(p, &m, 1, &parts[1]);
-        Call::new("bus_put_chunk", about, Args::Body(request, parts[1].clone()))
+        Call::new(
+            "bus_put_chunk",
+            about,
+            Args::Body(request, parts[1].clone()),
+        )
     }));
-    calls.extend(each(t, live, |about, m| request("bus_renew", about, held(p, m))));
+    calls.extend(each(t, live, |about, m| {
+        request("bus_renew", about, held(p, m))
+    }));
     calls
 }
 
@@ -146,15 +176,28 @@ fn reading(t: &Target) -> Vec<Call> {
         ("PT409", "PT404"),
         ("PT410", "PT404"),
     ];
-    let mut calls = each(t, there, |about, m| request("bus_record", about, by_key(t, m)));
-    calls.extend(each(t, readable, |about, m| request("bus_open", about, by_key(t, m))));
+    let mut calls = each(t, there, |about, m| {
+        request("bus_record", about, by_key(t, m))
+    });
+    calls.extend(each(t, readable, |about, m| {
+        request("bus_open", about, by_key(t, m))
+    }));
     calls.extend(each(t, readable, |about, m| {
         request("bus_body", about, json!({ "principal": p, "id": m.id }))
     }));
     for (words, seq) in [(bytes, 0), (beyond, 9)] {
         calls.extend(each(t, words, |about, m| {
             let (principal, id) = (p.clone(), m.id);
-            Call::new("bus_chunk", about, Args::Chunk { principal, id, seq, until: seq + 1 })
+            Call::new(
+                "bus_chunk",
+                about,
+                Args::Chunk {
+                    principal,
+                    id,
+                    seq,
+                    until: seq + 1,
+                },
+            )
         }));
     }
     for status in ["complete", "pending", "error", "expired"] {
@@ -162,7 +205,11 @@ fn reading(t: &Target) -> Vec<Call> {
         calls.push(request("bus_list", status, page));
     }
     let after = json!([4_000_000_000_000_i64, t.complete.id]);
-    calls.push(request("bus_list", "after", json!({ "principal": p, "limit": 1000, "after": after })));
+    calls.push(request(
+        "bus_list",
+        "after",
+        json!({ "principal": p, "limit": 1000, "after": after }),
+    ));
     calls.push(request("bus_stats", "all", json!({ "principal": p })));
     calls.push(request("bus_check", "all", json!({ "principal": p })));
     calls.push(request("bus_doctor", "all", json!({ "principal": p })));
@@ -180,8 +227,14 @@ fn keeping(t: &Target) -> Vec<Call> {
         ("not_complete", "not_found"),
         ("expired", "not_found"),
     ];
-    let mut calls = each(t, stamped, |about, m| request("bus_acknowledge", about, by_key(t, m)));
-    let keys: Vec<Value> = t.messages().iter().map(|(_, m)| json!([p, m.txn])).collect();
+    let mut calls = each(t, stamped, |about, m| {
+        request("bus_acknowledge", about, by_key(t, m))
+    });
+    let keys: Vec<Value> = t
+        .messages()
+        .iter()
+        .map(|(_, m)| json!([p, m.txn]))
+        .collect();
     calls.push(request("bus_touch", "keys", json!({ "keys": keys })));
     calls
 }
@@ -199,15 +252,41 @@ fn records(t: &Target) -> Vec<Call> {
     let named = json!({ "principal": p, "name": t.preference });
     vec![
         request("bus_audit_append", "entry", audit_entry(p, t.audit, "x")),
-        request("bus_audit_query", "all", json!({ "principal": p, "limit": 500 })),
-        request("bus_audit_query", "session", json!({ "principal": p, "limit": 5, "session_id": format!("{p}-session") })),
-        request("bus_history_append", "entry", history_entry(p, &t.conversation, p)).told("exists", "created"),
-        request("bus_history_append", "other", history_entry(p, &t.conversation, "x")).told("conflict", "created"),
+        request(
+            "bus_audit_query",
+            "all",
+            json!({ "principal": p, "limit": 500 }),
+        ),
+        request(
+            "bus_audit_query",
+            "session",
+            json!({ "principal": p, "limit": 5, "session_id": format!("{p}-session") }),
+        ),
+        request(
+            "bus_history_append",
+            "entry",
+            history_entry(p, &t.conversation, p),
+        )
+        .told("exists", "created"),
+        request(
+            "bus_history_append",
+            "other",
+            history_entry(p, &t.conversation, "x"),
+        )
+        .told("conflict", "created"),
         request("bus_history_entry", "entry", with("seq", json!(1))).told("ok", "not_found"),
         request("bus_history_page", "entry", page),
-        request("bus_history_conversations", "all", json!({ "principal": p, "limit": 100 })),
+        request(
+            "bus_history_conversations",
+            "all",
+            json!({ "principal": p, "limit": 100 }),
+        ),
         request("bus_prefs_get", "color", named).told("ok", "not_found"),
-        request("bus_prefs_list", "all", json!({ "principal": p, "limit": 100 })),
+        request(
+            "bus_prefs_list",
+            "all",
+            json!({ "principal": p, "limit": 100 }),
+        ),
         request("bus_prefs_set", "color", preference(p, &t.preference, "x")),
     ]
 }
@@ -238,13 +317,23 @@ fn destroying(t: &Target) -> Vec<Call> {
         request_["reason"] = json!("x");
         request("bus_abort", about, request_)
     }));
-    calls.extend(each(t, [("ok", "not_found"); 5], |about, m| request("bus_delete", about, by_key(t, m))));
+    calls.extend(each(t, [("ok", "not_found"); 5], |about, m| {
+        request("bus_delete", about, by_key(t, m))
+    }));
     let named = json!({ "principal": p, "name": t.preference });
     let talk = json!({ "principal": p, "conversation_id": t.conversation });
     calls.push(request("bus_prefs_delete", "color", named).told("ok", "not_found"));
     calls.push(request("bus_history_delete", "talk", talk).told("ok", "not_found"));
-    calls.push(request("bus_purge", "all", json!({ "principal": p, "limit": 1000, "acknowledged_after_ms": 0 })));
-    calls.push(request("bus_audit_purge", "all", json!({ "principal": p, "limit": 1000, "older_than_ms": 0 })));
+    calls.push(request(
+        "bus_purge",
+        "all",
+        json!({ "principal": p, "limit": 1000, "acknowledged_after_ms": 0 }),
+    ));
+    calls.push(request(
+        "bus_audit_purge",
+        "all",
+        json!({ "principal": p, "limit": 1000, "older_than_ms": 0 }),
+    ));
     calls
 }
 

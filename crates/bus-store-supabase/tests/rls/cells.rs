@@ -16,16 +16,34 @@ impl Cells {
         }
     }
 
-    pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(&mut self, found: &T, wanted: &T, what: impl FnOnce() -> String) {
-        self.check(found == wanted, || format!("{}: {found:?}, not {wanted:?}", what()));
+    pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(
+        &mut self,
+        found: &T,
+        wanted: &T,
+        what: impl FnOnce() -> String,
+    ) {
+        self.check(found == wanted, || {
+            format!("{}: {found:?}, not {wanted:?}", what())
+        });
     }
 
     /// Fails with all that is wrong. `at_least` keeps a matrix from becoming empty unnoticed.
-    #[allow(clippy::print_stderr, reason = "the number of cells belongs to the report of a run")]
+    #[allow(
+        clippy::print_stderr,
+        reason = "the number of cells belongs to the report of a run"
+    )]
     pub(crate) fn judge(self, at_least: usize) {
         let Self { checked, wrong } = self;
         eprintln!("{checked} cells");
-        assert!(wrong.is_empty(), "{} of {checked} cells are wrong:\n{}", wrong.len(), wrong.join("\n"));
-        assert!(checked >= at_least, "only {checked} cells were checked, not {at_least}");
+        assert!(
+            wrong.is_empty(),
+            "{} of {checked} cells are wrong:\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
+        assert!(
+            checked >= at_least,
+            "only {checked} cells were checked, not {at_least}"
+        );
     }
 }

@@ -42,7 +42,9 @@ fn changes(t: &Target) -> Vec<String> {
         ("manifest", "'x'"),
         ("manifest_sha256", "repeat('0', 64)"),
     ] {
-        all.push(format!("update public.message_bus set {column} = {value} where id in ('{done}', '{inline}')"));
+        all.push(format!(
+            "update public.message_bus set {column} = {value} where id in ('{done}', '{inline}')"
+        ));
     }
     all
 }
@@ -55,10 +57,19 @@ async fn the_owner_of_the_tables_changes_nothing_that_is_committed() {
     let mut cells = Cells::default();
     for sql in changes(&targets[0]) {
         let answer = direct_sql(&client, "", &sql, false).await;
-        cells.equal(&answer.word().as_str(), &"PT409", || format!("{sql}: {}", answer.body));
-        for who in [Who::Anon, Who::User("alice"), Who::User("bob"), Who::Service] {
+        cells.equal(&answer.word().as_str(), &"PT409", || {
+            format!("{sql}: {}", answer.body)
+        });
+        for who in [
+            Who::Anon,
+            Who::User("alice"),
+            Who::User("bob"),
+            Who::Service,
+        ] {
             let answer = direct_sql(&client, &become_sql(who), &sql, false).await;
-            cells.check(answer.status == "error", || format!("{who:?} {sql}: {}", answer.body));
+            cells.check(answer.status == "error", || {
+                format!("{who:?} {sql}: {}", answer.body)
+            });
         }
     }
     cells.judge(100);
@@ -71,8 +82,18 @@ async fn a_committed_message_is_stamped_and_deleted_as_a_whole() {
     let client = project.connect().await.unwrap();
     let targets = seed(&client).await;
     let id = targets[0].complete.id;
-    for set in ["accessed_at = now()", "acknowledged_at = now()", "expires_at = now()", "metadata = '{}'"] {
-        client.batch_execute(&format!("update public.message_bus set {set} where id = '{id}'")).await.unwrap();
+    for set in [
+        "accessed_at = now()",
+        "acknowledged_at = now()",
+        "expires_at = now()",
+        "metadata = '{}'",
+    ] {
+        client
+            .batch_execute(&format!(
+                "update public.message_bus set {set} where id = '{id}'"
+            ))
+            .await
+            .unwrap();
     }
     // The clean-up statement of the original, by the service role.
     let clean_up = "delete from public.message_bus where expires_at < now()";
@@ -80,8 +101,13 @@ async fn a_committed_message_is_stamped_and_deleted_as_a_whole() {
     assert_eq!(answer.status, "200", "{}", answer.body);
     assert_eq!(count(&client, &format!("message_id = '{id}'")).await, 0);
     // And what is pending may be taken away chunk by chunk, by the owner.
-    client.batch_execute("delete from public.message_bus_chunks c using public.message_bus m
-        where m.id = c.message_id and m.status = 'pending'").await.unwrap();
+    client
+        .batch_execute(
+            "delete from public.message_bus_chunks c using public.message_bus m
+        where m.id = c.message_id and m.status = 'pending'",
+        )
+        .await
+        .unwrap();
 }
 
 async fn count(client: &Client, filter: &str) -> i64 {

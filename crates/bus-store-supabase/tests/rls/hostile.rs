@@ -14,14 +14,21 @@ use crate::world::{Target, base64, chunk_request, chunks, held, manifest, plan, 
 const AS_HOSTED: &str = "set local statement_timeout = '8s';";
 
 async fn ask(client: &Client, call: &Call) -> Answer {
-    let setup = format!("{AS_HOSTED}{}{}", call_setup(call), become_sql(Who::User("alice")));
+    let setup = format!(
+        "{AS_HOSTED}{}{}",
+        call_setup(call),
+        become_sql(Who::User("alice"))
+    );
     direct_sql(client, &setup, &call_sql(call), false).await
 }
 
 /// What a caller may be told: an outcome, or an error that blames the request.
 fn blames_the_request(answer: &Answer) -> bool {
     let word = answer.word();
-    answer.status == "200" || ["PT4", "22", "23", "54"].iter().any(|class| word.starts_with(class))
+    answer.status == "200"
+        || ["PT4", "22", "23", "54"]
+            .iter()
+            .any(|class| word.starts_with(class))
 }
 
 /// 92 bytes of a manifest, with these numbers, and as many entries as follow.
@@ -58,7 +65,11 @@ fn manifests(t: &Target) -> Vec<Call> {
         calls.push(Call::new("bus_commit", "manifest", Args::Request(commit)));
         let mut put = plan("alice", "k9", Uuid::from_u128(7), "x");
         put["manifest"] = json!(manifest);
-        calls.push(Call::new("bus_put", "manifest", Args::Body(put, b"x".to_vec())));
+        calls.push(Call::new(
+            "bus_put",
+            "manifest",
+            Args::Body(put, b"x".to_vec()),
+        ));
     }
     calls
 }
@@ -86,22 +97,60 @@ async fn bombs_of_json_are_refused_and_the_session_goes_on() {
     let deep = "[".repeat(200_000);
     let closed = format!("{deep}{}", "]".repeat(200_000));
     let mut cells = Cells::default();
-    for text in [deep.as_str(), &closed, "{", "", "null", "7", "\"x\"", "[]", "[1,2]", "{\"limit\":{}}", "\u{1}"] {
-        for function in ["bus_begin", "bus_renew", "bus_commit", "bus_abort", "bus_record", "bus_open", "bus_body",
-            "bus_touch", "bus_acknowledge", "bus_delete", "bus_list", "bus_purge", "bus_audit_append", "bus_audit_query",
-            "bus_audit_purge", "bus_history_append", "bus_history_page", "bus_prefs_set", "bus_prefs_get"] {
+    for text in [
+        deep.as_str(),
+        &closed,
+        "{",
+        "",
+        "null",
+        "7",
+        "\"x\"",
+        "[]",
+        "[1,2]",
+        "{\"limit\":{}}",
+        "\u{1}",
+    ] {
+        for function in [
+            "bus_begin",
+            "bus_renew",
+            "bus_commit",
+            "bus_abort",
+            "bus_record",
+            "bus_open",
+            "bus_body",
+            "bus_touch",
+            "bus_acknowledge",
+            "bus_delete",
+            "bus_list",
+            "bus_purge",
+            "bus_audit_append",
+            "bus_audit_query",
+            "bus_audit_purge",
+            "bus_history_append",
+            "bus_history_page",
+            "bus_prefs_set",
+            "bus_prefs_get",
+        ] {
             let setup = format!("{AS_HOSTED}{}", become_sql(Who::User("alice")));
             let sql = format!("select public.{function}({})", crate::who::quote(text));
             let answer = direct_sql(&client, &setup, &sql, false).await;
             let shown: String = text.chars().take(20).collect();
-            cells.check(blames_the_request(&answer), || format!("{function} of {shown}: {answer:?}"));
+            cells.check(blames_the_request(&answer), || {
+                format!("{function} of {shown}: {answer:?}")
+            });
         }
     }
     // Deep metadata of a message is kept or refused, as its writer's own.
     let mut put = plan("alice", "k9", Uuid::from_u128(7), "x");
     put["metadata"] = json!(format!("{{\"a\":{closed}}}"));
-    let answer = ask(&client, &Call::new("bus_begin", "metadata", Args::Request(put))).await;
-    cells.check(blames_the_request(&answer), || format!("deep metadata: {}", answer.word()));
+    let answer = ask(
+        &client,
+        &Call::new("bus_begin", "metadata", Args::Request(put)),
+    )
+    .await;
+    cells.check(blames_the_request(&answer), || {
+        format!("deep metadata: {}", answer.word())
+    });
     cells.judge(200);
 }
 
@@ -112,28 +161,67 @@ async fn numbers_out_of_range_are_cut_or_refused() {
     let targets = seed(&client).await;
     let t = &targets[0];
     let part = chunks("alice")[0].clone();
-    let numbers = ["-9223372036854775808", "-1", "0", "2147483648", "9223372036854775807", "9223372036854775808", "1e400",
-        "1.5", "null", "true", "\"x\"", "[]"].map(|n| serde_json::from_str::<Value>(n).unwrap_or(json!(n)));
+    let numbers = [
+        "-9223372036854775808",
+        "-1",
+        "0",
+        "2147483648",
+        "9223372036854775807",
+        "9223372036854775808",
+        "1e400",
+        "1.5",
+        "null",
+        "true",
+        "\"x\"",
+        "[]",
+    ]
+    .map(|n| serde_json::from_str::<Value>(n).unwrap_or(json!(n)));
     let mut cells = Cells::default();
     for number in &numbers {
         let mut calls = Vec::new();
-        for field in ["lease_ms", "ttl_ms", "chunk_size_bytes", "expected_size_bytes", "format_version"] {
+        for field in [
+            "lease_ms",
+            "ttl_ms",
+            "chunk_size_bytes",
+            "expected_size_bytes",
+            "format_version",
+        ] {
             let mut request = plan("alice", "k9", Uuid::from_u128(7), "x");
             request[field] = number.clone();
             calls.push(Call::new("bus_begin", field, Args::Request(request)));
         }
         let mut chunk = chunk_request("alice", &t.pending, 0, &part);
         chunk["seq"] = number.clone();
-        calls.push(Call::new("bus_put_chunk", "seq", Args::Body(chunk, part.clone())));
-        for (function, field) in [("bus_list", "limit"), ("bus_list", "from_ms"), ("bus_list", "before_ms"),
-            ("bus_list", "after"), ("bus_purge", "limit"), ("bus_purge", "acknowledged_after_ms"),
-            ("bus_audit_query", "limit"), ("bus_audit_purge", "older_than_ms"), ("bus_history_page", "limit"),
-            ("bus_history_entry", "seq"), ("bus_prefs_list", "limit"), ("bus_doctor", "budget_ms")] {
-            calls.push(Call::new(function, field, Args::Request(json!({ "conversation_id": "c", field: number }))));
+        calls.push(Call::new(
+            "bus_put_chunk",
+            "seq",
+            Args::Body(chunk, part.clone()),
+        ));
+        for (function, field) in [
+            ("bus_list", "limit"),
+            ("bus_list", "from_ms"),
+            ("bus_list", "before_ms"),
+            ("bus_list", "after"),
+            ("bus_purge", "limit"),
+            ("bus_purge", "acknowledged_after_ms"),
+            ("bus_audit_query", "limit"),
+            ("bus_audit_purge", "older_than_ms"),
+            ("bus_history_page", "limit"),
+            ("bus_history_entry", "seq"),
+            ("bus_prefs_list", "limit"),
+            ("bus_doctor", "budget_ms"),
+        ] {
+            calls.push(Call::new(
+                function,
+                field,
+                Args::Request(json!({ "conversation_id": "c", field: number })),
+            ));
         }
         for call in &calls {
             let answer = ask(&client, call).await;
-            cells.check(blames_the_request(&answer), || format!("{} {} {number}: {answer:?}", call.function, call.about));
+            cells.check(blames_the_request(&answer), || {
+                format!("{} {} {number}: {answer:?}", call.function, call.about)
+            });
         }
     }
     cells.judge(200);
@@ -155,14 +243,29 @@ async fn pages_and_batches_are_bounded_whatever_is_asked_for() {
     client.batch_execute(fill).await.unwrap();
     let page = json!({ "limit": 1_000_000, "status": "error", "from_ms": 0 });
     let answer = ask(&client, &Call::new("bus_list", "all", Args::Request(page))).await;
-    assert!(answer.body.len() < 11_000_000, "a page of {} bytes", answer.body.len());
+    assert!(
+        answer.body.len() < 11_000_000,
+        "a page of {} bytes",
+        answer.body.len()
+    );
     let page: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(page["more"], true);
-    let purge = Call::new("bus_purge", "all", Args::Request(json!({ "limit": 4_000_000_000_u32 })));
+    let purge = Call::new(
+        "bus_purge",
+        "all",
+        Args::Request(json!({ "limit": 4_000_000_000_u32 })),
+    );
     let answer = ask(&client, &purge).await;
     let purged: Value = serde_json::from_str(&answer.body).unwrap();
-    assert_eq!((purged["failed"].as_i64(), purged["more"].as_bool()), (Some(10_000), Some(true)), "{}", answer.body);
-    let keys: Vec<Value> = (0..50_000).map(|i| json!(["alice", format!("m{i}")])).collect();
+    assert_eq!(
+        (purged["failed"].as_i64(), purged["more"].as_bool()),
+        (Some(10_000), Some(true)),
+        "{}",
+        answer.body
+    );
+    let keys: Vec<Value> = (0..50_000)
+        .map(|i| json!(["alice", format!("m{i}")]))
+        .collect();
     let touch = Call::new("bus_touch", "all", Args::Request(json!({ "keys": keys })));
     assert_eq!(ask(&client, &touch).await.word(), "ok");
 }

@@ -37,7 +37,9 @@ enum Step {
     Delete,
     Purge,
 }
-use Step::{Abort, Begin, Chunk, Commit, Delete, NextChunk, Purge, Put, PutOther, Renew, Restart, TakeOver};
+use Step::{
+    Abort, Begin, Chunk, Commit, Delete, NextChunk, Purge, Put, PutOther, Renew, Restart, TakeOver,
+};
 
 /// What is there before the race.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,23 +73,40 @@ impl Arena {
     async fn new() -> Self {
         let project = Project::take(Server::Postrust).await.unwrap();
         let admin = project.connect().await.unwrap();
-        let sessions = [project.connect().await.unwrap(), project.connect().await.unwrap()];
-        let upload = Message { txn: TXN.to_owned(), id: Uuid::nil(), token: Uuid::from_u128(1) };
-        Self { _project: project, admin, sessions, upload }
+        let sessions = [
+            project.connect().await.unwrap(),
+            project.connect().await.unwrap(),
+        ];
+        let upload = Message {
+            txn: TXN.to_owned(),
+            id: Uuid::nil(),
+            token: Uuid::from_u128(1),
+        };
+        Self {
+            _project: project,
+            admin,
+            sessions,
+            upload,
+        }
     }
 
     async fn prepare(&mut self, before: Before) {
-        self.admin.batch_execute("delete from public.message_bus").await.unwrap();
+        self.admin
+            .batch_execute("delete from public.message_bus")
+            .await
+            .unwrap();
         if before == Nothing {
             return;
         }
-        let begun: Value = serde_json::from_str(&self.alone(&self.call(Begin, 0)).await.body).unwrap();
+        let begun: Value =
+            serde_json::from_str(&self.alone(&self.call(Begin, 0)).await.body).unwrap();
         self.upload.id = begun["id"].as_str().unwrap().parse().unwrap();
         let chunk = chunk_request(OWNER, &self.upload, 0, &body());
         let put = Call::new("bus_put_chunk", "", Args::Body(chunk, body()));
         assert_eq!(self.alone(&put).await.word(), "ok");
         if before == Lapsed {
-            let lapse = "update public.message_bus set lease_expires_at = now() - interval '1 second'";
+            let lapse =
+                "update public.message_bus set lease_expires_at = now() - interval '1 second'";
             self.admin.batch_execute(lapse).await.unwrap();
         }
     }
@@ -115,9 +134,16 @@ impl Arena {
                 Call::new("bus_put_chunk", "", Args::Body(chunk, bytes))
             }
             Renew => request("bus_renew", held(OWNER, &self.upload)),
-            Commit => request("bus_commit", with_manifest(held(OWNER, &self.upload), &parts)),
+            Commit => request(
+                "bus_commit",
+                with_manifest(held(OWNER, &self.upload), &parts),
+            ),
             Abort => request("bus_abort", held(OWNER, &self.upload)),
-            Put => Call::new("bus_put", "", Args::Body(with_manifest(plan(OWNER, TXN, other, "x"), &parts), body())),
+            Put => Call::new(
+                "bus_put",
+                "",
+                Args::Body(with_manifest(plan(OWNER, TXN, other, "x"), &parts), body()),
+            ),
             PutOther => {
                 let parts = [b"other bytes".to_vec()];
                 let plan = with_manifest(plan(OWNER, TXN, other, "x"), &parts);
@@ -132,7 +158,10 @@ impl Arena {
     async fn within(&self, who: usize, sql: &str) -> Answer {
         let session = &self.sessions[who];
         session.batch_execute("begin").await.unwrap();
-        session.batch_execute(&become_sql(Who::User(OWNER))).await.unwrap();
+        session
+            .batch_execute(&become_sql(Who::User(OWNER)))
+            .await
+            .unwrap();
         plain_sql(session, sql).await
     }
 
@@ -151,7 +180,12 @@ impl Arena {
     async fn second_waits(&self) -> bool {
         let sql = "select count(*) from pg_stat_activity
             where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0";
-        self.admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0
+        self.admin
+            .query_one(sql, &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0)
+            > 0
     }
 
     /// Both answers, and whether the second had to wait.
@@ -206,7 +240,11 @@ impl Arena {
               coalesce((select string_agg(c.seq || case when c.body = decode($1, 'base64') then '' else '*' end, ' ' order by c.seq)
                 from public.message_bus_chunks c where c.message_id = m.id), case when m.payload is null then 'none' else 'inline' end))
             from public.message_bus m), 'nothing')";
-        self.admin.query_one(sql, &[&base64(&body())]).await.unwrap().get(0)
+        self.admin
+            .query_one(sql, &[&base64(&body())])
+            .await
+            .unwrap()
+            .get(0)
     }
 }
 
@@ -214,12 +252,48 @@ impl Arena {
 #[tokio::test]
 async fn two_writers_begin() {
     let races: &[Race] = &[
-        (Nothing, TakeOver, TakeOver, ["busy", "pending, chunks none"], ["new", "pending, chunks none"]),
-        (Nothing, Begin, Begin, ["new", "pending, chunks none"], ["new", "pending, chunks none"]),
-        (Nothing, Put, Put, ["exists", "complete, chunks inline"], ["created", "complete, chunks inline"]),
-        (Nothing, Put, PutOther, ["conflict", "complete, chunks inline"], ["created", "complete, chunks inline"]),
-        (Nothing, Put, TakeOver, ["complete", "complete, chunks inline"], ["new", "pending, chunks none"]),
-        (Nothing, TakeOver, Put, ["busy", "pending, chunks none"], ["created", "complete, chunks inline"]),
+        (
+            Nothing,
+            TakeOver,
+            TakeOver,
+            ["busy", "pending, chunks none"],
+            ["new", "pending, chunks none"],
+        ),
+        (
+            Nothing,
+            Begin,
+            Begin,
+            ["new", "pending, chunks none"],
+            ["new", "pending, chunks none"],
+        ),
+        (
+            Nothing,
+            Put,
+            Put,
+            ["exists", "complete, chunks inline"],
+            ["created", "complete, chunks inline"],
+        ),
+        (
+            Nothing,
+            Put,
+            PutOther,
+            ["conflict", "complete, chunks inline"],
+            ["created", "complete, chunks inline"],
+        ),
+        (
+            Nothing,
+            Put,
+            TakeOver,
+            ["complete", "complete, chunks inline"],
+            ["new", "pending, chunks none"],
+        ),
+        (
+            Nothing,
+            TakeOver,
+            Put,
+            ["busy", "pending, chunks none"],
+            ["created", "complete, chunks inline"],
+        ),
     ];
     run(races).await;
 }
@@ -228,11 +302,41 @@ async fn two_writers_begin() {
 #[tokio::test]
 async fn two_writers_take_over() {
     let races: &[Race] = &[
-        (Lapsed, TakeOver, TakeOver, ["busy", "pending, chunks 0"], ["resume", "pending, chunks 0"]),
-        (Lapsed, Restart, TakeOver, ["busy", "pending, chunks none"], ["resume", "pending, chunks 0"]),
-        (Lapsed, TakeOver, Restart, ["busy", "pending, chunks 0"], ["new", "pending, chunks none"]),
-        (Lapsed, Put, TakeOver, ["complete", "complete, chunks inline"], ["resume", "pending, chunks 0"]),
-        (Lapsed, TakeOver, Put, ["busy", "pending, chunks 0"], ["created", "complete, chunks inline"]),
+        (
+            Lapsed,
+            TakeOver,
+            TakeOver,
+            ["busy", "pending, chunks 0"],
+            ["resume", "pending, chunks 0"],
+        ),
+        (
+            Lapsed,
+            Restart,
+            TakeOver,
+            ["busy", "pending, chunks none"],
+            ["resume", "pending, chunks 0"],
+        ),
+        (
+            Lapsed,
+            TakeOver,
+            Restart,
+            ["busy", "pending, chunks 0"],
+            ["new", "pending, chunks none"],
+        ),
+        (
+            Lapsed,
+            Put,
+            TakeOver,
+            ["complete", "complete, chunks inline"],
+            ["resume", "pending, chunks 0"],
+        ),
+        (
+            Lapsed,
+            TakeOver,
+            Put,
+            ["busy", "pending, chunks 0"],
+            ["created", "complete, chunks inline"],
+        ),
     ];
     run(races).await;
 }
@@ -241,14 +345,62 @@ async fn two_writers_take_over() {
 #[tokio::test]
 async fn a_writer_wakes_up_while_somebody_takes_over() {
     let races: &[Race] = &[
-        (Lapsed, TakeOver, Chunk, ["lease_lost", "pending, chunks 0"], ["ok", "pending, chunks 0*"]),
-        (Lapsed, TakeOver, NextChunk, ["lease_lost", "pending, chunks 0"], ["ok", "pending, chunks 0 1*"]),
-        (Lapsed, TakeOver, Renew, ["lease_lost", "pending, chunks 0"], ["ok", "pending, chunks 0"]),
-        (Lapsed, TakeOver, Commit, ["lease_lost", "pending, chunks 0"], ["ok", "complete, chunks 0"]),
-        (Lapsed, TakeOver, Abort, ["lease_lost", "pending, chunks 0"], ["ok", "error, chunks none"]),
-        (Lapsed, Restart, NextChunk, ["lease_lost", "pending, chunks none"], ["ok", "pending, chunks 0 1*"]),
-        (Lapsed, Put, Commit, ["lease_lost", "complete, chunks inline"], ["ok", "complete, chunks 0"]),
-        (Lapsed, Put, NextChunk, ["lease_lost", "complete, chunks inline"], ["ok", "pending, chunks 0 1*"]),
+        (
+            Lapsed,
+            TakeOver,
+            Chunk,
+            ["lease_lost", "pending, chunks 0"],
+            ["ok", "pending, chunks 0*"],
+        ),
+        (
+            Lapsed,
+            TakeOver,
+            NextChunk,
+            ["lease_lost", "pending, chunks 0"],
+            ["ok", "pending, chunks 0 1*"],
+        ),
+        (
+            Lapsed,
+            TakeOver,
+            Renew,
+            ["lease_lost", "pending, chunks 0"],
+            ["ok", "pending, chunks 0"],
+        ),
+        (
+            Lapsed,
+            TakeOver,
+            Commit,
+            ["lease_lost", "pending, chunks 0"],
+            ["ok", "complete, chunks 0"],
+        ),
+        (
+            Lapsed,
+            TakeOver,
+            Abort,
+            ["lease_lost", "pending, chunks 0"],
+            ["ok", "error, chunks none"],
+        ),
+        (
+            Lapsed,
+            Restart,
+            NextChunk,
+            ["lease_lost", "pending, chunks none"],
+            ["ok", "pending, chunks 0 1*"],
+        ),
+        (
+            Lapsed,
+            Put,
+            Commit,
+            ["lease_lost", "complete, chunks inline"],
+            ["ok", "complete, chunks 0"],
+        ),
+        (
+            Lapsed,
+            Put,
+            NextChunk,
+            ["lease_lost", "complete, chunks inline"],
+            ["ok", "pending, chunks 0 1*"],
+        ),
     ];
     run(races).await;
 }
@@ -257,14 +409,62 @@ async fn a_writer_wakes_up_while_somebody_takes_over() {
 #[tokio::test]
 async fn somebody_takes_over_while_the_writer_works() {
     let races: &[Race] = &[
-        (Lapsed, Chunk, TakeOver, ["busy", "pending, chunks 0*"], ["resume", "pending, chunks 0"]),
-        (Lapsed, NextChunk, TakeOver, ["busy", "pending, chunks 0 1*"], ["resume", "pending, chunks 0"]),
-        (Lapsed, NextChunk, Restart, ["busy", "pending, chunks 0 1*"], ["new", "pending, chunks none"]),
-        (Lapsed, Renew, TakeOver, ["busy", "pending, chunks 0"], ["resume", "pending, chunks 0"]),
-        (Lapsed, Commit, TakeOver, ["complete", "complete, chunks 0"], ["resume", "pending, chunks 0"]),
-        (Lapsed, Commit, Put, ["exists", "complete, chunks 0"], ["created", "complete, chunks inline"]),
-        (Lapsed, Commit, PutOther, ["conflict", "complete, chunks 0"], ["created", "complete, chunks inline"]),
-        (Lapsed, Abort, TakeOver, ["new", "pending, chunks none"], ["resume", "pending, chunks 0"]),
+        (
+            Lapsed,
+            Chunk,
+            TakeOver,
+            ["busy", "pending, chunks 0*"],
+            ["resume", "pending, chunks 0"],
+        ),
+        (
+            Lapsed,
+            NextChunk,
+            TakeOver,
+            ["busy", "pending, chunks 0 1*"],
+            ["resume", "pending, chunks 0"],
+        ),
+        (
+            Lapsed,
+            NextChunk,
+            Restart,
+            ["busy", "pending, chunks 0 1*"],
+            ["new", "pending, chunks none"],
+        ),
+        (
+            Lapsed,
+            Renew,
+            TakeOver,
+            ["busy", "pending, chunks 0"],
+            ["resume", "pending, chunks 0"],
+        ),
+        (
+            Lapsed,
+            Commit,
+            TakeOver,
+            ["complete", "complete, chunks 0"],
+            ["resume", "pending, chunks 0"],
+        ),
+        (
+            Lapsed,
+            Commit,
+            Put,
+            ["exists", "complete, chunks 0"],
+            ["created", "complete, chunks inline"],
+        ),
+        (
+            Lapsed,
+            Commit,
+            PutOther,
+            ["conflict", "complete, chunks 0"],
+            ["created", "complete, chunks inline"],
+        ),
+        (
+            Lapsed,
+            Abort,
+            TakeOver,
+            ["new", "pending, chunks none"],
+            ["resume", "pending, chunks 0"],
+        ),
     ];
     run(races).await;
 }
@@ -273,21 +473,111 @@ async fn somebody_takes_over_while_the_writer_works() {
 #[tokio::test]
 async fn calls_of_one_writer_cross() {
     let races: &[Race] = &[
-        (Live, Chunk, Chunk, ["ok", "pending, chunks 0*"], ["ok", "pending, chunks 0*"]),
-        (Live, NextChunk, Chunk, ["ok", "pending, chunks 0* 1*"], ["ok", "pending, chunks 0*"]),
-        (Live, NextChunk, NextChunk, ["ok", "pending, chunks 0 1*"], ["ok", "pending, chunks 0 1*"]),
-        (Live, Chunk, Commit, ["mismatch", "pending, chunks 0*"], ["ok", "complete, chunks 0"]),
-        (Live, NextChunk, Commit, ["ok", "complete, chunks 0"], ["ok", "complete, chunks 0"]),
-        (Live, Commit, Chunk, ["lease_lost", "complete, chunks 0"], ["ok", "pending, chunks 0*"]),
-        (Live, Commit, NextChunk, ["lease_lost", "complete, chunks 0"], ["ok", "pending, chunks 0 1*"]),
-        (Live, Commit, Commit, ["ok", "complete, chunks 0"], ["ok", "complete, chunks 0"]),
-        (Live, Commit, Abort, ["lease_lost", "complete, chunks 0"], ["ok", "error, chunks none"]),
-        (Live, Chunk, Abort, ["ok", "error, chunks none"], ["ok", "error, chunks none"]),
-        (Live, NextChunk, Abort, ["ok", "error, chunks none"], ["ok", "error, chunks none"]),
-        (Live, Abort, Chunk, ["lease_lost", "error, chunks none"], ["ok", "pending, chunks 0*"]),
-        (Live, Abort, Commit, ["lease_lost", "error, chunks none"], ["ok", "complete, chunks 0"]),
-        (Live, Begin, NextChunk, ["ok", "pending, chunks 0 1*"], ["ok", "pending, chunks 0 1*"]),
-        (Live, NextChunk, Begin, ["resume", "pending, chunks 0 1*"], ["resume", "pending, chunks 0"]),
+        (
+            Live,
+            Chunk,
+            Chunk,
+            ["ok", "pending, chunks 0*"],
+            ["ok", "pending, chunks 0*"],
+        ),
+        (
+            Live,
+            NextChunk,
+            Chunk,
+            ["ok", "pending, chunks 0* 1*"],
+            ["ok", "pending, chunks 0*"],
+        ),
+        (
+            Live,
+            NextChunk,
+            NextChunk,
+            ["ok", "pending, chunks 0 1*"],
+            ["ok", "pending, chunks 0 1*"],
+        ),
+        (
+            Live,
+            Chunk,
+            Commit,
+            ["mismatch", "pending, chunks 0*"],
+            ["ok", "complete, chunks 0"],
+        ),
+        (
+            Live,
+            NextChunk,
+            Commit,
+            ["ok", "complete, chunks 0"],
+            ["ok", "complete, chunks 0"],
+        ),
+        (
+            Live,
+            Commit,
+            Chunk,
+            ["lease_lost", "complete, chunks 0"],
+            ["ok", "pending, chunks 0*"],
+        ),
+        (
+            Live,
+            Commit,
+            NextChunk,
+            ["lease_lost", "complete, chunks 0"],
+            ["ok", "pending, chunks 0 1*"],
+        ),
+        (
+            Live,
+            Commit,
+            Commit,
+            ["ok", "complete, chunks 0"],
+            ["ok", "complete, chunks 0"],
+        ),
+        (
+            Live,
+            Commit,
+            Abort,
+            ["lease_lost", "complete, chunks 0"],
+            ["ok", "error, chunks none"],
+        ),
+        (
+            Live,
+            Chunk,
+            Abort,
+            ["ok", "error, chunks none"],
+            ["ok", "error, chunks none"],
+        ),
+        (
+            Live,
+            NextChunk,
+            Abort,
+            ["ok", "error, chunks none"],
+            ["ok", "error, chunks none"],
+        ),
+        (
+            Live,
+            Abort,
+            Chunk,
+            ["lease_lost", "error, chunks none"],
+            ["ok", "pending, chunks 0*"],
+        ),
+        (
+            Live,
+            Abort,
+            Commit,
+            ["lease_lost", "error, chunks none"],
+            ["ok", "complete, chunks 0"],
+        ),
+        (
+            Live,
+            Begin,
+            NextChunk,
+            ["ok", "pending, chunks 0 1*"],
+            ["ok", "pending, chunks 0 1*"],
+        ),
+        (
+            Live,
+            NextChunk,
+            Begin,
+            ["resume", "pending, chunks 0 1*"],
+            ["resume", "pending, chunks 0"],
+        ),
     ];
     run(races).await;
 }
@@ -296,20 +586,92 @@ async fn calls_of_one_writer_cross() {
 #[tokio::test]
 async fn delete_under_a_writer() {
     let races: &[Race] = &[
-        (Live, Delete, NextChunk, ["lease_lost", "nothing"], ["ok", "pending, chunks 0 1*"]),
-        (Live, Delete, Commit, ["lease_lost", "nothing"], ["ok", "complete, chunks 0"]),
-        (Live, Delete, Renew, ["lease_lost", "nothing"], ["ok", "pending, chunks 0"]),
-        (Live, Delete, TakeOver, ["new", "pending, chunks none"], ["busy", "pending, chunks 0"]),
-        (Live, Delete, Put, ["created", "complete, chunks inline"], ["busy", "pending, chunks 0"]),
-        (Live, NextChunk, Delete, ["ok", "nothing"], ["ok", "nothing"]),
+        (
+            Live,
+            Delete,
+            NextChunk,
+            ["lease_lost", "nothing"],
+            ["ok", "pending, chunks 0 1*"],
+        ),
+        (
+            Live,
+            Delete,
+            Commit,
+            ["lease_lost", "nothing"],
+            ["ok", "complete, chunks 0"],
+        ),
+        (
+            Live,
+            Delete,
+            Renew,
+            ["lease_lost", "nothing"],
+            ["ok", "pending, chunks 0"],
+        ),
+        (
+            Live,
+            Delete,
+            TakeOver,
+            ["new", "pending, chunks none"],
+            ["busy", "pending, chunks 0"],
+        ),
+        (
+            Live,
+            Delete,
+            Put,
+            ["created", "complete, chunks inline"],
+            ["busy", "pending, chunks 0"],
+        ),
+        (
+            Live,
+            NextChunk,
+            Delete,
+            ["ok", "nothing"],
+            ["ok", "nothing"],
+        ),
         (Live, Chunk, Delete, ["ok", "nothing"], ["ok", "nothing"]),
         (Live, Commit, Delete, ["ok", "nothing"], ["ok", "nothing"]),
-        (Live, Delete, Delete, ["not_found", "nothing"], ["ok", "nothing"]),
-        (Lapsed, Purge, TakeOver, ["new", "pending, chunks none"], ["resume", "pending, chunks 0"]),
-        (Lapsed, Purge, NextChunk, ["lease_lost", "nothing"], ["ok", "pending, chunks 0 1*"]),
-        (Lapsed, Purge, Commit, ["lease_lost", "nothing"], ["ok", "complete, chunks 0"]),
-        (Lapsed, Purge, Put, ["created", "complete, chunks inline"], ["created", "complete, chunks inline"]),
-        (Lapsed, Purge, Delete, ["not_found", "nothing"], ["ok", "nothing"]),
+        (
+            Live,
+            Delete,
+            Delete,
+            ["not_found", "nothing"],
+            ["ok", "nothing"],
+        ),
+        (
+            Lapsed,
+            Purge,
+            TakeOver,
+            ["new", "pending, chunks none"],
+            ["resume", "pending, chunks 0"],
+        ),
+        (
+            Lapsed,
+            Purge,
+            NextChunk,
+            ["lease_lost", "nothing"],
+            ["ok", "pending, chunks 0 1*"],
+        ),
+        (
+            Lapsed,
+            Purge,
+            Commit,
+            ["lease_lost", "nothing"],
+            ["ok", "complete, chunks 0"],
+        ),
+        (
+            Lapsed,
+            Purge,
+            Put,
+            ["created", "complete, chunks inline"],
+            ["created", "complete, chunks inline"],
+        ),
+        (
+            Lapsed,
+            Purge,
+            Delete,
+            ["not_found", "nothing"],
+            ["ok", "nothing"],
+        ),
     ];
     run(races).await;
 }
@@ -318,10 +680,34 @@ async fn delete_under_a_writer() {
 #[tokio::test]
 async fn purge() {
     let races: &[Race] = &[
-        (Lapsed, NextChunk, Purge, ["ok", "pending, chunks 0 1*"], ["ok", "pending, chunks 0"]),
-        (Lapsed, TakeOver, Purge, ["ok", "pending, chunks 0"], ["ok", "pending, chunks 0"]),
-        (Lapsed, Commit, Purge, ["ok", "complete, chunks 0"], ["ok", "pending, chunks 0"]),
-        (Lapsed, Purge, Purge, ["ok", "nothing"], ["ok", "pending, chunks 0"]),
+        (
+            Lapsed,
+            NextChunk,
+            Purge,
+            ["ok", "pending, chunks 0 1*"],
+            ["ok", "pending, chunks 0"],
+        ),
+        (
+            Lapsed,
+            TakeOver,
+            Purge,
+            ["ok", "pending, chunks 0"],
+            ["ok", "pending, chunks 0"],
+        ),
+        (
+            Lapsed,
+            Commit,
+            Purge,
+            ["ok", "complete, chunks 0"],
+            ["ok", "pending, chunks 0"],
+        ),
+        (
+            Lapsed,
+            Purge,
+            Purge,
+            ["ok", "nothing"],
+            ["ok", "pending, chunks 0"],
+        ),
     ];
     run(races).await;
 }
@@ -333,11 +719,20 @@ async fn run(races: &[Race]) {
         for (keep, [told, left]) in [(true, if_kept), (false, if_not)] {
             arena.prepare(*before).await;
             let (told_first, told_second, waited) = arena.race(*first, *second, keep).await;
-            let case = || format!("{before:?}: {first:?} ({}), then {second:?}, kept: {keep}", told_first.body);
+            let case = || {
+                format!(
+                    "{before:?}: {first:?} ({}), then {second:?}, kept: {keep}",
+                    told_first.body
+                )
+            };
             cells.check(told_first.status == "200", case);
-            cells.equal(&told_second.word().as_str(), told, || format!("{}: {}", case(), told_second.body));
+            cells.equal(&told_second.word().as_str(), told, || {
+                format!("{}: {}", case(), told_second.body)
+            });
             cells.equal(&arena.left().await.as_str(), left, case);
-            cells.check(*second != Purge || !waited, || format!("{}: a purge waits", case()));
+            cells.check(*second != Purge || !waited, || {
+                format!("{}: a purge waits", case())
+            });
         }
     }
     cells.judge(8 * races.len());

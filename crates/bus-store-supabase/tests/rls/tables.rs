@@ -21,12 +21,32 @@ pub(crate) struct Table {
 /// All tables of ours.
 pub(crate) const TABLES: [Table; 5] = [
     // Four live messages: what has expired is not read by the table any more.
-    Table { name: "message_bus", column: "session_id", own_rows: 4 },
+    Table {
+        name: "message_bus",
+        column: "session_id",
+        own_rows: 4,
+    },
     // Of the complete message; what is pending is nobody's to read.
-    Table { name: "message_bus_chunks", column: "sha256", own_rows: 2 },
-    Table { name: "audit_log", column: "session_id", own_rows: 1 },
-    Table { name: "conversation_history", column: "role", own_rows: 1 },
-    Table { name: "user_preferences", column: "name", own_rows: 1 },
+    Table {
+        name: "message_bus_chunks",
+        column: "sha256",
+        own_rows: 2,
+    },
+    Table {
+        name: "audit_log",
+        column: "session_id",
+        own_rows: 1,
+    },
+    Table {
+        name: "conversation_history",
+        column: "role",
+        own_rows: 1,
+    },
+    Table {
+        name: "user_preferences",
+        column: "name",
+        own_rows: 1,
+    },
 ];
 
 /// What the service role sees: three principals, all states.
@@ -42,9 +62,18 @@ fn verbs(table: &Table) -> [(&'static str, String); 5] {
     let Table { name, column, .. } = table;
     [
         ("select", format!("select count(*) from public.{name}")),
-        ("insert", format!("insert into public.{name} ({column}) values ('x')")),
-        ("update", format!("update public.{name} set {column} = {column}")),
-        ("delete", format!("delete from public.{name} where {column} <> 'x'")),
+        (
+            "insert",
+            format!("insert into public.{name} ({column}) values ('x')"),
+        ),
+        (
+            "update",
+            format!("update public.{name} set {column} = {column}"),
+        ),
+        (
+            "delete",
+            format!("delete from public.{name} where {column} <> 'x'"),
+        ),
         ("truncate", format!("truncate public.{name} cascade")),
     ]
 }
@@ -54,7 +83,9 @@ fn wanted(who: Who, table: &Table, verb: &str) -> String {
     let rows = match (who, verb) {
         (Who::Service, "select") => all_rows(table),
         // Chunks of a complete message go with it only.
-        (Who::Service, "delete") if table.name == "message_bus_chunks" => return "PT409".to_owned(),
+        (Who::Service, "delete") if table.name == "message_bus_chunks" => {
+            return "PT409".to_owned();
+        }
         (Who::Service, "delete") => all_rows(table),
         (Who::User(_), "select") => table.own_rows,
         (Who::NoSub, "select") => 0,
@@ -64,7 +95,11 @@ fn wanted(who: Who, table: &Table, verb: &str) -> String {
 }
 
 fn found(answer: &Answer) -> String {
-    if answer.status == "error" { answer.word() } else { answer.body.clone() }
+    if answer.status == "error" {
+        answer.word()
+    } else {
+        answer.body.clone()
+    }
 }
 
 #[tokio::test]
@@ -78,9 +113,14 @@ async fn straight_at_the_database_a_user_reads_its_own_rows_and_writes_none() {
             for (verb, sql) in verbs(table) {
                 let answer = direct_sql(&client, &become_sql(who), &sql, false).await;
                 let cell = || format!("{who:?} {verb} {}", table.name);
-                cells.equal(&found(&answer), &wanted(who, table, verb), || format!("{} ({})", cell(), answer.body));
+                cells.equal(&found(&answer), &wanted(who, table, verb), || {
+                    format!("{} ({})", cell(), answer.body)
+                });
             }
-            let rows = format!("select string_agg(t::text, ' ') from public.{} t", table.name);
+            let rows = format!(
+                "select string_agg(t::text, ' ') from public.{} t",
+                table.name
+            );
             let answer = direct_sql(&client, &become_sql(who), &rows, false).await;
             judge_text(&mut cells, who, table, &targets, &answer.body);
         }
@@ -95,7 +135,9 @@ fn judge_text(cells: &mut Cells, who: Who, table: &Table, targets: &[Target; 3],
             continue;
         }
         for secret in target.secrets() {
-            cells.check(!text.contains(&secret), || format!("{who:?} reads {secret} in {}: {text}", table.name));
+            cells.check(!text.contains(&secret), || {
+                format!("{who:?} reads {secret} in {}: {text}", table.name)
+            });
         }
     }
 }
@@ -123,19 +165,33 @@ async fn over_http_a_user_reads_its_own_rows_and_writes_none(
                 }
                 let answer = write(&http, &project, who, table, method).await;
                 let cell = || format!("{who:?} {method} {}: {answer:?}", table.name);
-                cells.check(answer.status.starts_with('4') && answer.body.contains("42501"), cell);
+                cells.check(
+                    answer.status.starts_with('4') && answer.body.contains("42501"),
+                    cell,
+                );
             }
         }
     }
-    cells.equal(&everything(&client).await, &before, || "what the tables hold".to_owned());
+    cells.equal(&everything(&client).await, &before, || {
+        "what the tables hold".to_owned()
+    });
     cells.judge(500);
 }
 
 async fn read(http: &reqwest::Client, project: &Project, who: Who, table: &Table) -> Answer {
-    send(http, project, who, |http, base| http.get(format!("{base}/{}", table.name))).await
+    send(http, project, who, |http, base| {
+        http.get(format!("{base}/{}", table.name))
+    })
+    .await
 }
 
-async fn write(http: &reqwest::Client, project: &Project, who: Who, table: &Table, method: &str) -> Answer {
+async fn write(
+    http: &reqwest::Client,
+    project: &Project,
+    who: Who,
+    table: &Table,
+    method: &str,
+) -> Answer {
     send(http, project, who, |http, base| {
         let filter = format!("{base}/{}?{}=neq.x", table.name, table.column);
         let row = json!({ table.column: "x" });
@@ -155,7 +211,12 @@ fn judge_read(cells: &mut Cells, who: Who, table: &Table, answer: &Answer) {
         Ok(count) => answer.status == "200" && count.to_string() == wanted,
         Err(_) => answer.status.starts_with('4') && answer.body.contains(&wanted),
     };
-    cells.check(right, || format!("{who:?} GET {}: {wanted} was to be found: {answer:?}", table.name));
+    cells.check(right, || {
+        format!(
+            "{who:?} GET {}: {wanted} was to be found: {answer:?}",
+            table.name
+        )
+    });
 }
 
 /// All that the three principals have.

@@ -69,15 +69,22 @@ impl Answer {
     pub(crate) fn word(&self) -> String {
         let json: Value = serde_json::from_str(&self.body).unwrap_or_default();
         // A text comes as a JSON string over HTTP.
-        let inner = json.as_str().and_then(|text| serde_json::from_str(text).ok());
+        let inner = json
+            .as_str()
+            .and_then(|text| serde_json::from_str(text).ok());
         let of = |name: &str| {
             [inner.as_ref().unwrap_or(&json), &json]
                 .iter()
                 .find_map(|value| value[name].as_str().map(str::to_owned))
         };
-        of("outcome")
-            .or_else(|| of("code"))
-            .unwrap_or_else(|| if self.status.starts_with('2') { "value" } else { &self.status }.to_owned())
+        of("outcome").or_else(|| of("code")).unwrap_or_else(|| {
+            if self.status.starts_with('2') {
+                "value"
+            } else {
+                &self.status
+            }
+            .to_owned()
+        })
     }
 
     /// The same with what differs from call to call taken out: ids that were made, and times.
@@ -86,9 +93,18 @@ impl Answer {
         let time = |run: &str| run.len() >= 13 && run.bytes().all(|b| b.is_ascii_digit());
         let mut body = String::new();
         for run in runs(&self.body) {
-            body.push_str(if uuid(run) { "<id>" } else if time(run) { "<ms>" } else { run });
+            body.push_str(if uuid(run) {
+                "<id>"
+            } else if time(run) {
+                "<ms>"
+            } else {
+                run
+            });
         }
-        Self { status: self.status.clone(), body }
+        Self {
+            status: self.status.clone(),
+            body,
+        }
     }
 }
 
@@ -141,15 +157,29 @@ pub(crate) async fn plain_sql(client: &Client, sql: &str) -> Answer {
             });
             // The count of rows follows the rows.
             let all: Vec<String> = rows.collect();
-            let body = all.iter().rev().nth(1).or(all.last()).cloned().unwrap_or_default();
-            Answer { status: "200".to_owned(), body }
+            let body = all
+                .iter()
+                .rev()
+                .nth(1)
+                .or(all.last())
+                .cloned()
+                .unwrap_or_default();
+            Answer {
+                status: "200".to_owned(),
+                body,
+            }
         }
         Err(error) => {
-            let db = error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error}"));
+            let db = error
+                .as_db_error()
+                .unwrap_or_else(|| panic!("{sql}: {error}"));
             let body = json!({
                 "code": db.code().code(), "message": db.message(), "details": db.detail(), "hint": db.hint(),
             });
-            Answer { status: "error".to_owned(), body: body.to_string() }
+            Answer {
+                status: "error".to_owned(),
+                body: body.to_string(),
+            }
         }
     }
 }
@@ -165,7 +195,10 @@ pub(crate) fn call_setup(call: &Call) -> String {
     match &call.args {
         Args::Raw(request, _) => {
             let headers = json!({ "bus-request": request.to_string() }).to_string();
-            format!("select set_config('request.headers', {}, true);", quote(&headers))
+            format!(
+                "select set_config('request.headers', {}, true);",
+                quote(&headers)
+            )
         }
         _ => String::new(),
     }
@@ -178,11 +211,25 @@ pub(crate) fn call_sql(call: &Call) -> String {
         Args::Request(request) => format!("select public.{name}({})", quote(&request.to_string())),
         Args::Body(request, bytes) => {
             let body = crate::world::base64(bytes);
-            format!("select public.{name}({}, {})", quote(&request.to_string()), quote(&body))
+            format!(
+                "select public.{name}({}, {})",
+                quote(&request.to_string()),
+                quote(&body)
+            )
         }
-        Args::Raw(_, bytes) | Args::Bytes(bytes) => format!("select public.{name}('\\x{}')", hex(bytes)),
-        Args::Chunk { principal, id, seq, until } => {
-            format!("select public.{name}({}, '{id}', {seq}, {until})::bytea", quote(principal))
+        Args::Raw(_, bytes) | Args::Bytes(bytes) => {
+            format!("select public.{name}('\\x{}')", hex(bytes))
+        }
+        Args::Chunk {
+            principal,
+            id,
+            seq,
+            until,
+        } => {
+            format!(
+                "select public.{name}({}, '{id}', {seq}, {until})::pg_catalog.bytea",
+                quote(principal)
+            )
         }
     }
 }
@@ -217,18 +264,33 @@ pub(crate) async fn send(
 }
 
 /// One call of a function through the REST server.
-pub(crate) async fn rest(http: &reqwest::Client, project: &Project, who: Who, call: &Call) -> Answer {
+pub(crate) async fn rest(
+    http: &reqwest::Client,
+    project: &Project,
+    who: Who,
+    call: &Call,
+) -> Answer {
     send(http, project, who, |http, base| {
         let url = format!("{base}/rpc/{}", call.function);
         match &call.args {
-            Args::Request(request) => http.post(url).json(&json!({ "request": request.to_string() })),
+            Args::Request(request) => http
+                .post(url)
+                .json(&json!({ "request": request.to_string() })),
             Args::Body(request, bytes) => {
                 let body = crate::world::base64(bytes);
-                http.post(url).json(&json!({ "request": request.to_string(), "body": body }))
+                http.post(url)
+                    .json(&json!({ "request": request.to_string(), "body": body }))
             }
-            Args::Raw(request, bytes) => octets(http.post(url), bytes).header("bus-request", request.to_string()),
+            Args::Raw(request, bytes) => {
+                octets(http.post(url), bytes).header("bus-request", request.to_string())
+            }
             Args::Bytes(bytes) => octets(http.post(url), bytes),
-            Args::Chunk { principal, id, seq, until } => http
+            Args::Chunk {
+                principal,
+                id,
+                seq,
+                until,
+            } => http
                 .get(url)
                 .query(&[("principal", principal.as_str()), ("id", &id.to_string())])
                 .query(&[("seq", seq), ("until", until)])

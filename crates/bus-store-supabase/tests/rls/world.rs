@@ -8,7 +8,8 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::calls::{Args, Call};
-use crate::who::{Who, call_setup, call_sql, become_sql, direct_sql};
+use crate::tables::TABLES;
+use crate::who::{Who, become_sql, call_setup, call_sql, direct_sql};
 
 /// Where every chunk ends.
 pub(crate) const CHUNK: u64 = 16;
@@ -95,7 +96,11 @@ impl Target {
         let messages = self.messages();
         let ids = messages.iter().flat_map(|(_, m)| [m.id, m.token]);
         // `default` alone is a word that others use.
-        let name = if self.principal == "default" { "default-" } else { &self.principal };
+        let name = if self.principal == "default" {
+            "default-"
+        } else {
+            &self.principal
+        };
         ids.chain([self.audit])
             .map(|id| id.to_string())
             .chain([name.to_owned()])
@@ -109,7 +114,10 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 
 /// The stored chunks of whatever message of `principal`.
 pub(crate) fn chunks(principal: &str) -> [Vec<u8>; 2] {
-    [format!("{principal:<16}").into_bytes(), b"and the rest".to_vec()]
+    [
+        format!("{principal:<16}").into_bytes(),
+        b"and the rest".to_vec(),
+    ]
 }
 
 /// A manifest of raw chunks.
@@ -120,7 +128,15 @@ pub(crate) fn manifest(chunks: &[Vec<u8>]) -> Manifest {
         digest: Digest::of(chunk),
     });
     let (size, digest) = (whole.len() as u64, Digest::of(&whole));
-    Manifest::new(CompressionType::None, CHUNK, size, digest, digest, entries.collect()).unwrap()
+    Manifest::new(
+        CompressionType::None,
+        CHUNK,
+        size,
+        digest,
+        digest,
+        entries.collect(),
+    )
+    .unwrap()
 }
 
 /// What `bus_begin` and `bus_put` take; `of` is who its texts speak of.
@@ -176,8 +192,10 @@ pub(crate) fn preference(principal: &str, name: &str, of: &str) -> Value {
 
 /// Empties all tables and fills them: for alice and bob, and for the principal that the service writes for.
 pub(crate) async fn seed(client: &Client) -> [Target; 3] {
-    let tables = "message_bus, message_bus_chunks, audit_log, conversation_history, user_preferences";
-    client.batch_execute(&format!("truncate {tables}")).await.unwrap();
+    client
+        .batch_execute(&everywhere(|table| format!("delete from public.{table};")))
+        .await
+        .unwrap();
     let mut targets = [("alice", "k1"), ("bob", "k2"), ("default", "k3")]
         .map(|(principal, prefix)| Target::named(principal, prefix));
     for target in &mut targets {
@@ -191,7 +209,13 @@ async fn fill(client: &Client, t: &mut Target) {
     let parts = chunks(&p);
     for message in [&t.inline, &t.expired] {
         let request = with_manifest(plan(&p, &message.txn, message.token, &p), &parts[..1]);
-        write(client, "bus_put", Args::Body(request, parts[0].clone()), "created").await;
+        write(
+            client,
+            "bus_put",
+            Args::Body(request, parts[0].clone()),
+            "created",
+        )
+        .await;
     }
     for message in [&mut t.complete, &mut t.pending, &mut t.failed] {
         let begun = Args::Request(plan(&p, &message.txn, message.token, &p));
@@ -200,25 +224,64 @@ async fn fill(client: &Client, t: &mut Target) {
         let chunk = Args::Body(chunk_request(&p, message, 0, &parts[0]), parts[0].clone());
         write(client, "bus_put_chunk", chunk, "ok").await;
     }
-    let second = Args::Body(chunk_request(&p, &t.complete, 1, &parts[1]), parts[1].clone());
+    let second = Args::Body(
+        chunk_request(&p, &t.complete, 1, &parts[1]),
+        parts[1].clone(),
+    );
     write(client, "bus_put_chunk", second, "ok").await;
     let commit = with_manifest(held(&p, &t.complete), &parts);
     write(client, "bus_commit", Args::Request(commit), "ok").await;
     let mut abort = held(&p, &t.failed);
     abort["reason"] = json!(format!("{p} gave up"));
     write(client, "bus_abort", Args::Request(abort), "ok").await;
-    write(client, "bus_audit_append", Args::Request(audit_entry(&p, t.audit, &p)), "ok").await;
+    write(
+        client,
+        "bus_audit_append",
+        Args::Request(audit_entry(&p, t.audit, &p)),
+        "ok",
+    )
+    .await;
     let entry = history_entry(&p, &t.conversation, &p);
-    write(client, "bus_history_append", Args::Request(entry), "created").await;
+    write(
+        client,
+        "bus_history_append",
+        Args::Request(entry),
+        "created",
+    )
+    .await;
     let preference = preference(&p, &t.preference, &p);
     write(client, "bus_prefs_set", Args::Request(preference), "ok").await;
     let past = "update public.message_bus set expires_at = now() - interval '1 hour' where transaction_id like '%-expired'";
     client.batch_execute(past).await.unwrap();
     for message in t.messages_mut() {
-        let by_key = "select id::text from public.message_bus where principal = $1 and transaction_id = $2";
+        let by_key =
+            "select id::text from public.message_bus where principal = $1 and transaction_id = $2";
         let row = client.query_one(by_key, &[&p, &message.txn]).await.unwrap();
         message.id = row.get::<_, String>(0).parse().unwrap();
     }
+}
+
+/// A statement for every table of ours, in an order that references allow once triggers are off.
+fn everywhere(statement: impl Fn(&str) -> String) -> String {
+    let statements: String = TABLES.iter().map(|table| statement(table.name)).collect();
+    format!("begin; set local session_replication_role = replica; {statements} commit;")
+}
+
+/// Keeps what is there now, for [`restore`] on the same connection.
+pub(crate) async fn keep(client: &Client) {
+    let keep =
+        everywhere(|table| format!("create temporary table kept_{table} as table public.{table};"));
+    client.batch_execute(&keep).await.unwrap();
+}
+
+/// All tables as they were at [`keep`].
+pub(crate) async fn restore(client: &Client) {
+    let restore = everywhere(|table| {
+        format!(
+            "delete from public.{table}; insert into public.{table} table pg_temp.kept_{table};"
+        )
+    });
+    client.batch_execute(&restore).await.unwrap();
 }
 
 /// A call of the service role that must come out so.
@@ -234,7 +297,12 @@ async fn write(client: &Client, function: &'static str, args: Args, wanted: &str
 pub(crate) async fn state_of(client: &Client, principal: &str) -> String {
     let p = crate::who::quote(principal);
     let mut state = String::new();
-    for table in ["message_bus", "audit_log", "conversation_history", "user_preferences"] {
+    for table in [
+        "message_bus",
+        "audit_log",
+        "conversation_history",
+        "user_preferences",
+    ] {
         let sql = format!(
             "select string_agg(t::text, E'\\n' order by t::text) from public.{table} t where principal = {p}"
         );
