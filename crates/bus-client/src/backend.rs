@@ -2,12 +2,20 @@
 
 use std::sync::Arc;
 
-use bus_store::Store;
+use bus_store::{Records, Store};
 
 use crate::{ClientError, ClientErrorKind, settings::StoreSpec};
 
+/// An open store and what is kept beside its messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn Store>,
+    /// `None` for a store that was given without them.
+    pub(crate) records: Option<Records>,
+}
+
 /// Opens the store. Blocking work is done off the reactor.
-pub(crate) async fn open(spec: StoreSpec) -> Result<Arc<dyn Store>, ClientError> {
+pub(crate) async fn open(spec: StoreSpec) -> Result<Opened, ClientError> {
     match spec {
         #[cfg(feature = "embedded")]
         StoreSpec::Embedded(dir) => {
@@ -21,14 +29,58 @@ pub(crate) async fn open(spec: StoreSpec) -> Result<Arc<dyn Store>, ClientError>
                         )
                         .with_source(error)
                     })?;
-            Ok(Arc::new(opened?))
+            let store = opened?;
+            Ok(Opened {
+                records: Some(store.records()),
+                store: Arc::new(store),
+            })
+        }
+        #[cfg(feature = "supabase")]
+        StoreSpec::Supabase(settings) => {
+            let store = supabase::open(&settings)?;
+            Ok(Opened {
+                records: Some(store.records()),
+                store: Arc::new(store),
+            })
         }
         #[cfg(feature = "memory")]
-        StoreSpec::Memory => Ok(Arc::new(bus_store::MemoryStore::new())),
+        StoreSpec::Memory => Ok(Opened {
+            store: Arc::new(bus_store::MemoryStore::new()),
+            records: Some(bus_store::records::MemoryRecords::new().records()),
+        }),
         #[allow(unreachable_patterns, reason = "reached where a feature is off")]
         other => Err(ClientError::new(
             ClientErrorKind::Settings,
             format!("this build of bus-client lacks the backend for {other:?}: enable its feature"),
         )),
+    }
+}
+
+#[cfg(feature = "supabase")]
+mod supabase {
+    //! From settings to a store in a project. Nothing is asked of it here.
+
+    use bus_store_supabase::{ConfigError, SupabaseConfig, SupabaseStore};
+
+    use crate::{ClientError, ClientErrorKind, settings::SupabaseSettings};
+
+    pub(super) fn open(settings: &SupabaseSettings) -> Result<SupabaseStore, ClientError> {
+        let mut config = SupabaseConfig::new(&settings.url, &settings.key).map_err(refused)?;
+        if let Some(token) = &settings.token {
+            config = config.with_access_token(token).map_err(refused)?;
+        }
+        Ok(SupabaseStore::new(config)?)
+    }
+
+    fn refused(error: ConfigError) -> ClientError {
+        let name = match &error {
+            ConfigError::Key(_) => "SUPABASE_KEY",
+            ConfigError::TokenNotJwt => "BUS_SUPABASE_TOKEN",
+            _ => "SUPABASE_URL",
+        };
+        ClientError::new(
+            ClientErrorKind::Settings,
+            format!("{name} is not allowed: {error}"),
+        )
     }
 }

@@ -10,7 +10,7 @@ use bus_model::{
     ByteSize, CompressionType, MessageBusRecord, MessageKey, Principal, TransactionId, Ttl,
 };
 use bus_store::{
-    ListQuery, Page, PurgeOptions, PurgeReport, Stats, Store, StoreExt as _, VerifyReport,
+    ListQuery, Page, PurgeOptions, PurgeReport, Records, Stats, Store, StoreExt as _, VerifyReport,
 };
 use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
@@ -18,7 +18,8 @@ use tokio::sync::OnceCell;
 use crate::{
     ClientError, ClientErrorKind, Fetched, Message, Published, Route, Source,
     accesses::Accesses,
-    backend, publish,
+    backend::{self, Opened},
+    publish,
     settings::{Settings, SettingsError, StoreSpec},
 };
 
@@ -42,7 +43,7 @@ struct Core {
     tuning: Tuning,
     enabled: Option<bool>,
     spec: Option<StoreSpec>,
-    store: OnceCell<Arc<dyn Store>>,
+    opened: OnceCell<Opened>,
     accesses: Accesses,
 }
 
@@ -87,7 +88,7 @@ impl MessageBusClient {
                 tuning: Tuning::default(),
                 enabled: None,
                 spec: None,
-                store: OnceCell::new(),
+                opened: OnceCell::new(),
                 accesses: Accesses::default(),
             }),
             principal: Principal::default(),
@@ -154,8 +155,26 @@ impl MessageBusClient {
     /// # Errors
     /// [`ClientErrorKind::Settings`], or what the store says.
     pub async fn store(&self) -> Result<Arc<dyn Store>, ClientError> {
+        Ok(Arc::clone(&self.opened().await?.store))
+    }
+
+    /// The audit log, conversation history and preferences beside the store, opened with it.
+    ///
+    /// # Errors
+    /// [`ClientErrorKind::Settings`], also for a store that was given to the builder without its
+    /// records ([`ClientBuilder::records`]); or what the store says.
+    pub async fn records(&self) -> Result<Records, ClientError> {
+        self.opened().await?.records.clone().ok_or_else(|| {
+            ClientError::new(
+                ClientErrorKind::Settings,
+                "the store of this client was given without records: give them to its builder, too",
+            )
+        })
+    }
+
+    async fn opened(&self) -> Result<&Opened, ClientError> {
         let core = &self.core;
-        core.store
+        core.opened
             .get_or_try_init(async || {
                 let spec = match &core.spec {
                     Some(spec) => spec.clone(),
@@ -164,7 +183,6 @@ impl MessageBusClient {
                 backend::open(spec).await
             })
             .await
-            .cloned()
     }
 
     /// Stores a payload; when this returns, it is whole, durable and visible.
@@ -288,8 +306,8 @@ impl MessageBusClient {
     /// Stamps the accesses that are not stamped yet, best effort. They are coalesced and stamped
     /// about once a second; a program that is about to end calls this.
     pub async fn flush(&self) {
-        if let Some(store) = self.core.store.get() {
-            self.core.accesses.flush(store.as_ref()).await;
+        if let Some(opened) = self.core.opened.get() {
+            self.core.accesses.flush(opened.store.as_ref()).await;
         }
     }
 
@@ -307,7 +325,7 @@ impl fmt::Debug for MessageBusClient {
         f.debug_struct("MessageBusClient")
             .field("principal", &self.principal)
             .field("settings", &self.core.settings.get())
-            .field("store", &self.core.store.get())
+            .field("opened", &self.core.opened.get())
             .finish_non_exhaustive()
     }
 }
@@ -321,6 +339,7 @@ pub struct ClientBuilder {
     enabled: bool,
     spec: Option<StoreSpec>,
     store: Option<Arc<dyn Store>>,
+    records: Option<Records>,
 }
 
 impl Default for ClientBuilder {
@@ -332,6 +351,7 @@ impl Default for ClientBuilder {
             enabled: true,
             spec: None,
             store: None,
+            records: None,
         }
     }
 }
@@ -341,6 +361,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// What goes with the store that [`store`](Self::store) gives; a named store has its own.
+    #[must_use]
+    pub fn records(mut self, records: Records) -> Self {
+        self.records = Some(records);
         self
     }
 
@@ -438,13 +465,15 @@ impl ClientBuilder {
     /// The client. Nothing is opened yet.
     #[must_use]
     pub fn build(self) -> MessageBusClient {
+        let records = self.records;
+        let opened = self.store.map(|store| Opened { store, records });
         let core = Core {
             given: Some(self.settings),
             settings: OnceLock::new(),
             tuning: self.tuning,
             enabled: Some(self.enabled),
             spec: self.spec,
-            store: OnceCell::new_with(self.store),
+            opened: OnceCell::new_with(opened),
             accesses: Accesses::default(),
         };
         MessageBusClient {

@@ -26,11 +26,12 @@
 //! | [`message`] | [`Message`] and [`Source`]: what is published |
 //! | [`route`] | inline or by claim |
 //! | [`fetch`] | [`Fetched`]: bytes, JSON, a stream, a range, a file |
+//! | [`records`] | [`History`](records::History): conversations, whose long entries go by claim |
 //! | [`place`] | where a file that is going to be replaced really is |
 //! | [`error`] | [`ClientError`] |
 //!
-//! Features: `embedded` (default) and `memory` choose the backends that can be named in settings;
-//! a store of your own goes in through [`ClientBuilder::store`].
+//! Features: `embedded` and `supabase` (both default) and `memory` choose the backends that can be
+//! named in settings; a store of your own goes in through [`ClientBuilder::store`].
 
 mod accesses;
 mod backend;
@@ -41,6 +42,7 @@ pub mod fetch;
 pub mod message;
 pub mod place;
 mod publish;
+pub mod records;
 pub mod route;
 pub mod settings;
 mod upload;
