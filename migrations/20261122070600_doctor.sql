@@ -194,6 +194,20 @@ begin
   return json_build_object('available', available, 'installed', true, 'readable', true, 'job', job, 'last', last);
 end $$;
 
+-- The versions of the migrations that were applied, the project's own among them; null where nobody keeps a history.
+create or replace function bus_internal.doctor_steps() returns json
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  versions json;
+begin
+  if to_regclass('supabase_migrations.schema_migrations') is null then
+    return null;
+  end if;
+  execute 'select coalesce(json_agg(m.version), ''[]''::json)
+    from (select version from supabase_migrations.schema_migrations order by version desc limit 1000) m' into versions;
+  return versions;
+end $$;
+
 -- How long a statement may run: milliseconds, 0 is without end; by role where one says it.
 create or replace function bus_internal.doctor_timeouts() returns json
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -341,7 +355,7 @@ $$;
 
 -- All of it: {tables: [names of ours]?, budget_ms?}. For a user, only what is that user's.
 --   ok {scope: all | own, server_ms, server_version, schema_version, read_only, timeouts, and where scope is `all`:
---   inventory, purge_job, sizes; rows, leftovers}; a part that cannot be answered is {error}.
+--   inventory, steps, purge_job, sizes; rows, leftovers}; a part that cannot be answered is {error}.
 create or replace function public.bus_doctor(request text default '{}') returns text
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -349,7 +363,7 @@ declare
   owner text := bus_internal.scope();
   budget bigint := least(greatest(coalesce((r ->> 'budget_ms')::bigint, 2000), 0), 30000);
   parts text[] := array['rows', 'leftovers', 'timeouts']
-    || case when owner is null then array['inventory', 'purge_job', 'sizes'] else array[]::text[] end;
+    || case when owner is null then array['inventory', 'steps', 'purge_job', 'sizes'] else array[]::text[] end;
   part text;
   found json;
   answer jsonb := jsonb_build_object(
@@ -366,6 +380,7 @@ begin
     begin
       found := case part
         when 'inventory' then bus_internal.doctor_inventory(r -> 'tables')
+        when 'steps' then bus_internal.doctor_steps()
         when 'purge_job' then bus_internal.doctor_purge_job()
         when 'sizes' then bus_internal.doctor_sizes(r -> 'tables')
         when 'timeouts' then bus_internal.doctor_timeouts()

@@ -174,9 +174,26 @@ impl Context {
     pub(crate) fn store_spec(&self, settings: &Settings) -> anyhow::Result<StoreSpec> {
         match &self.flags.store {
             Some(StoreFlag::Embedded(dir)) => Ok(StoreSpec::Embedded(dir.clone())),
+            Some(StoreFlag::Supabase) => self.supabase(settings),
             Some(StoreFlag::Memory) => Ok(StoreSpec::Memory),
             None => Ok(settings.store_spec()?),
         }
+    }
+
+    /// The project that `--store supabase` means: whatever `MESSAGE_BUS_ENABLED` says, since it was
+    /// asked for by name.
+    fn supabase(&self, settings: &Settings) -> anyhow::Result<StoreSpec> {
+        settings.supabase_spec().map_err(|_| {
+            let url = self
+                .variable("SUPABASE_URL")
+                .or_else(|| self.variable("SUPABASE_PROJECT_ID"));
+            let missing = match (url, self.variable("SUPABASE_KEY")) {
+                (None, Some(_)) => "SUPABASE_URL (or SUPABASE_PROJECT_ID) is",
+                (Some(_), None) => "SUPABASE_KEY is",
+                _ => "SUPABASE_URL (or SUPABASE_PROJECT_ID) and SUPABASE_KEY are",
+            };
+            Failure::usage(format!("--store supabase: {missing} not set")).into()
+        })
     }
 
     /// How to reach a daemon at `url`.

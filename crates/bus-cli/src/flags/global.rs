@@ -10,7 +10,8 @@ use secrecy::SecretString;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalFlags {
-    /// Where messages are: embedded:DIR, or memory (only for `serve`)
+    /// Where messages are: embedded:DIR, supabase (SUPABASE_URL and SUPABASE_KEY say which), or
+    /// memory (only for `serve`)
     #[arg(long, global = true, value_name = "STORE", conflicts_with = "url")]
     pub(crate) store: Option<StoreFlag>,
 
@@ -44,13 +45,15 @@ pub(crate) struct GlobalFlags {
 pub(crate) enum StoreFlag {
     /// Files and an index in a folder.
     Embedded(PathBuf),
+    /// The Supabase project of the settings.
+    Supabase,
     /// In memory, for as long as the process lives.
     Memory,
 }
 
 /// A `--store` that is not known.
 #[derive(Debug, thiserror::Error)]
-#[error("embedded:DIR or memory are expected")]
+#[error("embedded:DIR, supabase or memory are expected")]
 pub(crate) struct StoreFlagError;
 
 impl FromStr for StoreFlag {
@@ -58,6 +61,7 @@ impl FromStr for StoreFlag {
     fn from_str(text: &str) -> Result<Self, StoreFlagError> {
         match text.split_once(':') {
             Some(("embedded", dir)) if !dir.is_empty() => Ok(Self::Embedded(dir.into())),
+            None if text == "supabase" => Ok(Self::Supabase),
             None if text == "memory" => Ok(Self::Memory),
             _ => Err(StoreFlagError),
         }
@@ -89,7 +93,17 @@ mod tests {
             Some(StoreFlag::Embedded("/x:y".into()))
         );
         assert_eq!("memory".parse::<StoreFlag>().ok(), Some(StoreFlag::Memory));
-        for bad in ["", "embedded", "embedded:", "memory:", "sqlite:/x", "/x"] {
+        let supabase = "supabase".parse::<StoreFlag>().ok();
+        assert_eq!(supabase, Some(StoreFlag::Supabase));
+        for bad in [
+            "",
+            "supabase:x",
+            "embedded",
+            "embedded:",
+            "memory:",
+            "sqlite:/x",
+            "/x",
+        ] {
             assert!(bad.parse::<StoreFlag>().is_err(), "{bad:?}");
         }
     }

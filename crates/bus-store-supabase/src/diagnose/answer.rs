@@ -59,6 +59,10 @@ pub struct Diagnosis {
     pub timeouts: Part<Timeouts>,
     /// What is there; only for the service role.
     pub inventory: Option<Part<Inventory>>,
+    /// Versions of the migrations that were applied, as the Supabase CLI and `bus migrate` note
+    /// them down; `None` where nobody did, and for a user.
+    #[serde(default)]
+    pub steps: Option<Part<Vec<String>>>,
     /// The job that purges; only for the service role.
     pub purge_job: Option<Part<PurgeJob>>,
     /// Sizes; only for the service role.

@@ -28,8 +28,8 @@ pub struct Difference {
     pub name: String,
     /// What is wrong with it.
     pub sentence: String,
-    /// What to do.
-    pub repair: String,
+    /// A statement that puts it right; `None` where the step that made it has to run again.
+    pub repair: Option<String>,
 }
 
 impl Difference {
@@ -244,7 +244,7 @@ fn difference(
     kind: &str,
     name: &str,
     sentence: String,
-    repair: String,
+    repair: Option<String>,
 ) -> Difference {
     Difference {
         severity,

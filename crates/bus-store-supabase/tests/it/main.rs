@@ -1,6 +1,7 @@
 //! The Supabase store on real servers: one program for all tests, so that they link once.
 #![allow(clippy::unwrap_used, reason = "a test says by its panic what failed")]
 
+mod expected;
 mod lite;
 mod postrust;
 mod records;

@@ -52,7 +52,7 @@ pub(super) fn version(found: Option<u32>, wanted: u32) -> Line {
 }
 
 /// Whether the objects are there (first line), and who may do what with them (second).
-pub(super) fn inventory(diagnosis: &Diagnosis, expected: &Expected) -> [Line; 2] {
+pub(super) fn inventory(diagnosis: &Diagnosis, expected: &Expected, steps: &[&str]) -> [Line; 2] {
     let Some(found) = &diagnosis.inventory else {
         return [Line::skipped(SCHEMA, OWN), Line::skipped(RIGHTS, OWN)];
     };
@@ -87,19 +87,32 @@ pub(super) fn inventory(diagnosis: &Diagnosis, expected: &Expected) -> [Line; 2]
         count("grant"),
         count("policy")
     );
+    let lacks = lacks_steps(diagnosis, steps);
     [
-        differences(SCHEMA, objects, whole),
-        differences(RIGHTS, rights, safe),
+        differences(SCHEMA, objects, whole, lacks),
+        differences(RIGHTS, rights, safe, lacks),
     ]
 }
 
-fn differences(name: &'static str, found: Vec<Difference>, fine: String) -> Line {
+/// Whether `bus migrate` would do anything: the history lacks steps, or there is none.
+fn lacks_steps(diagnosis: &Diagnosis, steps: &[&str]) -> bool {
+    match diagnosis.steps.as_ref().map(Part::found) {
+        Some(Ok(applied)) => steps
+            .iter()
+            .any(|step| !applied.iter().any(|found| found == step)),
+        _ => true,
+    }
+}
+
+fn differences(name: &'static str, found: Vec<Difference>, fine: String, lacks: bool) -> Line {
+    if found.is_empty() {
+        return Line::ok(name, fine);
+    }
     let failures = found
         .iter()
         .filter(|one| one.severity == Severity::Failure)
         .count();
     let summary = match found.as_slice() {
-        [] => return Line::ok(name, fine),
         [one] => one.sentence.clone(),
         many => format!("{} differences from what this build wants", many.len()),
     };
@@ -108,14 +121,30 @@ fn differences(name: &'static str, found: Vec<Difference>, fine: String) -> Line
     } else {
         Line::warning(name, summary)
     };
-    match found.as_slice() {
-        [one] => line.advice(format!("run: bus migrate; if this stays, {}", one.repair)),
-        many => line
-            .details(
-                many.iter()
-                    .map(|one| format!("{}; {}", one.sentence, one.repair)),
-            )
-            .advice("run: bus migrate; for what stays, do what stands behind it"),
+    let advice = advice(&found, lacks);
+    let line = match found.as_slice() {
+        [_] => line,
+        many => line.details(many.iter().map(|one| match &one.repair {
+            Some(statement) => format!("{}: {statement}", one.sentence),
+            None => one.sentence.clone(),
+        })),
+    };
+    line.advice(advice)
+}
+
+fn advice(found: &[Difference], lacks: bool) -> String {
+    let by_hand = match found {
+        [Difference { repair: Some(statement), .. }] => format!("run: {statement}"),
+        all if all.iter().all(|one| one.repair.is_some()) => {
+            "run the statement behind each in the project's SQL editor".to_owned()
+        }
+        _ => "write the steps out (bus migrate --write DIR) and run those files with psql, in order; each may run again"
+            .to_owned(),
+    };
+    if lacks {
+        format!("run: bus migrate; should something stay, {by_hand}")
+    } else {
+        by_hand
     }
 }
 

@@ -36,7 +36,7 @@ fn diagnosis(change: impl FnOnce(&mut Value)) -> Diagnosis {
 fn a_healthy_project_is_healthy() {
     let found = diagnosis(|_| {});
     let mut lines = vec![version(found.schema_version, expected().schema_version)];
-    lines.extend(inventory(&found, expected()));
+    lines.extend(inventory(&found, expected(), &["1"]));
     lines.extend([
         purge(&found, 3600),
         messages(&found.rows, None),
@@ -71,7 +71,7 @@ fn a_newer_schema_is_not_compared() {
         answer["schema_version"] = json!(99);
         answer["inventory"]["table"] = json!({});
     });
-    for line in inventory(&found, expected()) {
+    for line in inventory(&found, expected(), &["1"]) {
         assert_eq!(line.status, Status::Skipped, "{line:?}");
     }
 }
@@ -84,7 +84,7 @@ fn a_user_sees_what_a_user_may() {
             answer[part] = Value::Null;
         }
     });
-    let [schema, rights] = inventory(&found, expected());
+    let [schema, rights] = inventory(&found, expected(), &["1"]);
     for line in [schema, rights, purge(&found, 3600), space(&found, false)] {
         assert_eq!(line.status, Status::Skipped, "{line:?}");
         assert!(line.summary.contains("secret key"), "{line:?}");
@@ -110,10 +110,29 @@ fn what_is_missing(
         let items = answer["inventory"][kind].as_object_mut().expect("a kind");
         items.remove(name).expect("it is expected");
     });
-    let lines = inventory(&found, expected());
+    let lines = inventory(&found, expected(), &["1"]);
     assert_eq!([lines[0].status, lines[1].status], status, "{lines:?}");
     assert!(format!("{lines:?}").contains(part), "{lines:?}");
     assert!(format!("{lines:?}").contains("bus migrate"), "{lines:?}");
+}
+
+#[test]
+fn where_every_step_was_applied_migrate_is_no_help() {
+    let found = diagnosis(|answer| {
+        answer["steps"] = json!(["0", "1", "2"]);
+        let items = answer["inventory"]["index"]
+            .as_object_mut()
+            .expect("a kind");
+        items
+            .remove("public.idx_message_bus_status")
+            .expect("it is expected");
+    });
+    let [schema, _] = inventory(&found, expected(), &["1", "2"]);
+    let advice = schema.advice.expect("advice");
+    assert!(
+        advice.starts_with("run: CREATE INDEX idx_message_bus_status"),
+        "{advice}"
+    );
 }
 
 #[rstest]
@@ -195,7 +214,7 @@ fn who_may_too_much(
     #[case] part: &str,
 ) {
     let found = diagnosis(|answer| answer["inventory"][kind][name] = json!(definition));
-    let [schema, rights] = inventory(&found, expected());
+    let [schema, rights] = inventory(&found, expected(), &["1"]);
     assert_eq!(
         (schema.status, rights.status),
         (Status::Ok, status),
@@ -228,7 +247,7 @@ fn what_is_there_beside(
     #[case] status: Status,
 ) {
     let found = diagnosis(|answer| answer["inventory"][kind][name] = json!(definition));
-    let [schema, rights] = inventory(&found, expected());
+    let [schema, rights] = inventory(&found, expected(), &["1"]);
     assert_eq!(
         (schema.status, rights.status),
         (status, Status::Ok),
@@ -249,7 +268,7 @@ fn a_missing_table_is_one_sentence_and_not_thirty() {
             });
         }
     });
-    let [schema, rights] = inventory(&found, expected());
+    let [schema, rights] = inventory(&found, expected(), &["1"]);
     assert_eq!(
         schema.summary,
         "the table public.message_bus_chunks is missing"

@@ -94,10 +94,14 @@ pub(super) async fn examine(
         }
     };
     if let Some(found) = &found {
-        report.extend(judge::inventory(found, expected))?;
+        let steps: Vec<&str> = bus_migrations::steps()
+            .iter()
+            .map(bus_migrations::Step::version)
+            .collect();
+        report.extend(judge::inventory(found, expected, &steps))?;
         report.push(judge::purge(found, purge_secs(context)))?;
     }
-    trips(context, flags, store, report).await?;
+    trips(context, flags, settings, store, report).await?;
     if let Some(found) = found {
         report.extend(content(&found, settings, hosted))?;
     } else {
@@ -306,13 +310,18 @@ fn undiagnosed(error: StoreError) -> Vec<Line> {
 async fn trips(
     context: &Context,
     flags: &DoctorFlags,
+    settings: &Settings,
     store: SupabaseStore,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     if flags.quick {
         return Ok(report.extend(round_trip::skipped("--quick leaves it out"))?);
     }
-    let client: MessageBusClient = context.client_builder()?.store(Arc::new(store)).build();
+    let client = MessageBusClient::builder()
+        .settings(settings.clone())
+        .enabled(true)
+        .store(Arc::new(store))
+        .build();
     round_trip::run(&client, &context.stop, |line| report.push(line)).await
 }
 
