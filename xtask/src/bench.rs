@@ -33,21 +33,9 @@ enum What {
     },
     /// Payloads through Supabase, beside a bare loop of the same calls, and latencies of small messages
     Supabase {
-        /// Which server: postrust, lite or both
-        #[arg(long, default_value = "both")]
-        server: String,
-        /// Size of each payload, in MiB
-        #[arg(long, default_value_t = 100)]
-        mib: u64,
-        /// Rounds; the table shows medians
-        #[arg(long, default_value_t = 5)]
-        rounds: u32,
-        /// Messages for each latency; 0 leaves latencies out
-        #[arg(long, default_value_t = 256)]
-        messages: usize,
-        /// Print JSON instead of a table
-        #[arg(long)]
-        json: bool,
+        /// Passed on to the benchmark: --server postrust|lite|both, --mib, --rounds, --messages, --delay-ms, --json
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// The codec alone, beside a plain copy with the same digests
     Codec {
@@ -66,23 +54,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             cmd!(shell, "cargo build --release -p bus-cli --bin bus").run()?;
             load::run(&released("bus"), *rounds)
         }
-        What::Supabase {
-            server,
-            mib,
-            rounds,
-            messages,
-            json,
-        } => {
+        What::Supabase { arguments } => {
             let bench = built_bench(&shell)?;
-            let (mib, rounds, messages) =
-                (mib.to_string(), rounds.to_string(), messages.to_string());
-            let json = json.then_some("--json");
-            let numbers = ["--mib", &mib, "--rounds", &rounds, "--messages", &messages];
-            Ok(cmd!(
-                shell,
-                "{bench} supabase --server {server} {numbers...} {json...}"
-            )
-            .run()?)
+            Ok(cmd!(shell, "{bench} supabase {arguments...}").run()?)
         }
         What::Codec { arguments } => {
             let bench = built_bench(&shell)?;

@@ -17,8 +17,8 @@ enum Bench {
     /// Payloads through Supabase, beside a bare loop of the same calls
     Supabase(supabase::Options),
     /// One measured run of `supabase`, in a process of its own
-    #[command(hide = true, subcommand)]
-    SupabaseSide(supabase::Side),
+    #[command(hide = true)]
+    SupabaseSide { side: String },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -26,6 +26,6 @@ fn main() -> anyhow::Result<()> {
         Bench::Codec(args) => codec::run(&args),
         Bench::PutGet(options) => put_get::run(&options),
         Bench::Supabase(options) => supabase::run(&options),
-        Bench::SupabaseSide(side) => supabase::run_side(&side),
+        Bench::SupabaseSide { side } => supabase::run_side(&side),
     }
 }

@@ -87,7 +87,7 @@ fn median(mut values: Vec<Duration>) -> Duration {
 
 /// Processor time of this process and of the children that it waited for. Linux only, in steps of
 /// 10 ms, which is enough for runs of a tenth of a second and more.
-fn cpu_time() -> anyhow::Result<Duration> {
+pub(crate) fn cpu_time() -> anyhow::Result<Duration> {
     let stat = fs::read_to_string("/proc/self/stat").context("reading the process's times")?;
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     let ticks: u64 = fields

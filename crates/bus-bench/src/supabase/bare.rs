@@ -1,19 +1,22 @@
 //! The bare loop: the very calls that the store makes, with the same concurrency, and nothing around them.
 //!
 //! Chunks are encoded before the clock starts. No message is resumed, no lease kept, no digest checked on the way down:
-//! what is left is what HTTP, the server and the database cost.
+//! what is left is what HTTP, the server and the database cost. A second one encodes and decodes besides, since on one
+//! machine with the server that work takes processors from it: what is left there is what the client and store cost.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use bus_codec::EncodedChunk;
-use bus_model::Manifest;
+use bus_codec::stream::{DecodeOptions, Encoder, decode};
+use bus_codec::{DEFAULT_CHUNK_SIZE, EncodedChunk};
+use bus_model::{CompressionType, Manifest};
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{
     Client, Response,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use serde_json::{Value, json};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,27 +31,12 @@ pub(crate) struct Encoded {
     pub(crate) chunks: Vec<EncodedChunk>,
 }
 
-/// A chunk as it is sent.
-enum Part {
-    /// Stored bytes; the body is made when it is sent, as the store does.
-    Chunk(EncodedChunk),
-    /// A body made before the clock started.
-    Body(Bytes),
-}
-
 /// A project and how many calls to make at the same time.
 #[derive(Clone)]
 pub(crate) struct Calls {
     client: Client,
     base: Arc<str>,
     at_once: usize,
-}
-
-/// An upload that has begun.
-pub(crate) struct Begun {
-    id: String,
-    parts: Vec<Part>,
-    manifest: Manifest,
 }
 
 impl Calls {
@@ -76,77 +64,121 @@ impl Calls {
         })
     }
 
-    /// Asks for the right to write.
-    pub(crate) async fn begin(&self, txn: &str, encoded: Encoded) -> Result<Begun> {
+    /// Writes what is encoded already.
+    pub(crate) async fn write(&self, txn: &str, encoded: Encoded) -> Result<()> {
         let Encoded { manifest, chunks } = encoded;
+        let id = self.begin(txn).await?;
+        self.send(&id, stream::iter(chunks).map(Ok)).await?;
+        self.commit(&id, &manifest).await
+    }
+
+    /// Encodes and writes; how many bytes were stored.
+    pub(crate) async fn encode_and_write(&self, txn: &str, mut encoder: Encoder) -> Result<u64> {
+        let id = self.begin(txn).await?;
+        let chunks = stream::poll_fn(|cx| pin!(encoder.next()).poll(cx));
+        self.send(&id, chunks.map_err(Into::into)).await?;
+        let manifest = encoder.finish()?;
+        self.commit(&id, &manifest).await?;
+        Ok(manifest.encoded_size())
+    }
+
+    async fn begin(&self, txn: &str) -> Result<Arc<str>> {
         let request = json!({
             "principal": PRINCIPAL, "transaction_id": txn, "session_id": "bench", "tool_name": "bench",
             "provider_name": "bench", "content_type": OCTETS, "priority": "normal", "metadata": "{}",
-            "format_version": 1, "compression_type": manifest.encoding(),
-            "chunk_size_bytes": manifest.chunk_size(), "expected_size_bytes": manifest.payload_size(),
-            "upload_token": FENCE, "lease_ms": 60_000, "ttl_ms": 172_800_000,
+            "format_version": 1, "compression_type": CompressionType::default(),
+            "chunk_size_bytes": DEFAULT_CHUNK_SIZE, "upload_token": FENCE, "lease_ms": 60_000, "ttl_ms": 172_800_000,
         });
         let answer = self.ask("bus_begin", &request).await?;
-        Ok(Begun {
-            parts: chunks.into_iter().map(Part::Chunk).collect(),
-            id: text(&answer, "id")?,
-            manifest,
-        })
+        Ok(text(&answer, "id")?.into())
     }
 
-    /// Sends every chunk and commits.
-    pub(crate) async fn write(&self, begun: Begun) -> Result<()> {
-        let id: Arc<str> = begun.id.into();
-        stream::iter(begun.parts)
-            .map(|part| {
-                let (calls, id) = (self.clone(), Arc::clone(&id));
-                async move { tokio::spawn(async move { calls.put(&id, part).await }).await? }
+    async fn send(
+        &self,
+        id: &Arc<str>,
+        chunks: impl Stream<Item = Result<EncodedChunk>>,
+    ) -> Result<()> {
+        chunks
+            .map_ok(|chunk| {
+                let (calls, id) = (self.clone(), Arc::clone(id));
+                async move { tokio::spawn(async move { calls.put(&id, &chunk).await }).await? }
             })
-            .buffer_unordered(self.at_once)
-            .try_collect::<()>()
-            .await?;
+            .try_buffer_unordered(self.at_once)
+            .try_collect()
+            .await
+    }
+
+    async fn commit(&self, id: &str, manifest: &Manifest) -> Result<()> {
         let request = json!({
-            "principal": PRINCIPAL, "id": &*id, "upload_token": FENCE,
-            "manifest": BASE64_STANDARD.encode(begun.manifest.to_bytes()),
+            "principal": PRINCIPAL, "id": id, "upload_token": FENCE,
+            "manifest": BASE64_STANDARD.encode(manifest.to_bytes()),
         });
         self.ask("bus_commit", &request).await.map(drop)
     }
 
     /// Reads every chunk; how many stored bytes came.
     pub(crate) async fn read(&self, txn: &str) -> Result<u64> {
-        let request = json!({ "principal": PRINCIPAL, "transaction_id": txn });
-        let answer = self.ask("bus_open", &request).await?;
-        let id: Arc<str> = text(&answer["record"], "id")?.into();
-        let manifest = BASE64_STANDARD.decode(text(&answer, "manifest")?)?;
-        let count = Manifest::from_bytes(&manifest)?.chunk_count();
-        let sizes: Vec<u64> = stream::iter(0..count)
-            .map(|seq| {
-                let (calls, id) = (self.clone(), Arc::clone(&id));
-                async move { tokio::spawn(async move { calls.chunk(&id, seq, count).await }).await? }
-            })
+        let (id, manifest) = self.open(txn).await?;
+        let sizes: Vec<u64> = self
+            .chunks(id, manifest.chunk_count())
+            .map(|chunk| async { anyhow::Ok(chunk.await?.len() as u64) })
             .buffer_unordered(self.at_once)
             .try_collect()
             .await?;
         Ok(sizes.iter().sum())
     }
 
-    async fn put(&self, id: &str, part: Part) -> Result<()> {
-        let body = match part {
-            Part::Body(body) => body,
-            Part::Chunk(chunk) => body(id, &chunk),
-        };
-        let answer = self.post("bus_put_chunk", body).await?;
+    /// Reads and decodes every chunk; how many stored bytes came.
+    pub(crate) async fn read_and_decode(&self, txn: &str, options: DecodeOptions) -> Result<u64> {
+        let (id, manifest) = self.open(txn).await?;
+        let (stored, size) = (manifest.encoded_size(), manifest.payload_size());
+        let chunks = self
+            .chunks(id, manifest.chunk_count())
+            .buffered(self.at_once);
+        let mut decoded = decode(Arc::new(manifest), 0..size, options, chunks);
+        while let Some(bytes) = decoded.next().await {
+            drop(bytes.map_err(|error| anyhow!("{error:?}"))?);
+        }
+        Ok(stored)
+    }
+
+    async fn open(&self, txn: &str) -> Result<(Arc<str>, Manifest)> {
+        let request = json!({ "principal": PRINCIPAL, "transaction_id": txn });
+        let answer = self.ask("bus_open", &request).await?;
+        let manifest = BASE64_STANDARD.decode(text(&answer, "manifest")?)?;
+        Ok((
+            text(&answer["record"], "id")?.into(),
+            Manifest::from_bytes(&manifest)?,
+        ))
+    }
+
+    fn chunks(
+        &self,
+        id: Arc<str>,
+        until: u32,
+    ) -> impl Stream<Item = impl Future<Output = Result<Bytes>> + Send + 'static> + Send + 'static
+    {
+        let calls = self.clone();
+        stream::iter(0..until).map(move |seq| {
+            let (calls, id) = (calls.clone(), Arc::clone(&id));
+            let task = tokio::spawn(async move { calls.chunk(&id, seq, until).await });
+            async move { task.await? }
+        })
+    }
+
+    async fn put(&self, id: &str, chunk: &EncodedChunk) -> Result<()> {
+        let answer = self.post("bus_put_chunk", body(id, chunk)).await?;
         ensure!(answer["outcome"] == "ok", "bus_put_chunk answered {answer}");
         Ok(())
     }
 
-    async fn chunk(&self, id: &str, seq: u32, until: u32) -> Result<u64> {
+    async fn chunk(&self, id: &str, seq: u32, until: u32) -> Result<Bytes> {
         let url = format!(
             "{}/bus_chunk?principal={PRINCIPAL}&id={id}&seq={seq}&until={until}",
             self.base
         );
         let response = self.client.get(url).header(ACCEPT, OCTETS).send().await?;
-        Ok(whole("bus_chunk", response).await?.len() as u64)
+        whole("bus_chunk", response).await
     }
 
     async fn ask(&self, function: &str, request: &Value) -> Result<Value> {
@@ -166,17 +198,6 @@ impl Calls {
         let answer = whole(function, request.body(body).send().await?).await?;
         let text: String = serde_json::from_slice(&answer)?;
         Ok(serde_json::from_str(&text)?)
-    }
-}
-
-impl Begun {
-    /// Makes the body of every chunk, so that nothing but the calls is left to do.
-    pub(crate) fn make_bodies(&mut self) {
-        for part in &mut self.parts {
-            if let Part::Chunk(chunk) = part {
-                *part = Part::Body(body(&self.id, chunk));
-            }
-        }
     }
 }
 

@@ -15,15 +15,14 @@ mod payload;
 mod report;
 mod side;
 
-pub(crate) use side::Side;
-
 use anyhow::{Context, Result, bail, ensure};
-use bus_testkit::{Project, Server, sha256_file};
+use bus_testkit::{Fault, FaultProxy, Project, Server, sha256_file};
 use payload::Payload;
-use report::{Measured, Report, ServerReport};
-use side::{KEY, Ran, URL};
+use report::{Measured, Report, Runs, ServerReport};
+use side::{KEY, Ran, Side, URL};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::process::Command;
 
 const MIB: u64 = 1 << 20;
@@ -44,6 +43,9 @@ pub(crate) struct Options {
     /// Messages for each latency; 0 leaves latencies out
     #[arg(long, default_value_t = 256)]
     messages: usize,
+    /// How much later everything arrives, both ways, as over a network
+    #[arg(long, default_value_t = 0)]
+    delay_ms: u64,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -59,8 +61,8 @@ enum Servers {
     Both,
 }
 
-/// Does one measured run of [`run`], in a process of its own.
-pub(crate) fn run_side(side: &Side) -> Result<()> {
+/// Does one measured run of [`run`], in a process of its own; `side` is JSON.
+pub(crate) fn run_side(side: &str) -> Result<()> {
     side::run(side)
 }
 
@@ -86,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 async fn measure(options: &Options) -> Result<Report> {
-    let mut report = Report::new(options.mib, options.rounds);
+    let mut report = Report::new(options);
     let servers: &[Server] = match options.server {
         Servers::Postrust => &[Server::Postrust],
         Servers::Lite => &[Server::Lite],
@@ -118,15 +120,30 @@ async fn measure(options: &Options) -> Result<Report> {
 struct Bench {
     project: Project,
     folder: tempfile::TempDir,
+    url: String,
+    /// A network, where one is asked for.
+    _network: Option<FaultProxy>,
 }
 
 impl Bench {
     async fn new(server: Server, options: &Options) -> Result<Self> {
         let folder = tempfile::TempDir::new_in(&options.folder)
             .with_context(|| format!("making a folder in {}", options.folder.display()))?;
+        let project = Project::take(server).await?;
+        let network = match options.delay_ms {
+            0 => None,
+            delay => {
+                let proxy = FaultProxy::start(project.addr()).await?;
+                proxy.set(Fault::Delay(Duration::from_millis(delay)));
+                Some(proxy)
+            }
+        };
+        let url = network.as_ref().map(FaultProxy::url);
         Ok(Self {
-            project: Project::take(server).await?,
+            url: url.unwrap_or_else(|| project.url().to_owned()),
+            project,
             folder,
+            _network: network,
         })
     }
 
@@ -152,29 +169,53 @@ impl Bench {
 
     /// Everybody once, in an order that turns with the round.
     async fn round(&self, file: &Path, measured: &mut Measured, round: u32) -> Result<()> {
-        let calls = measured.calls;
         for place in 0..3 {
-            self.project
-                .sql("truncate public.message_bus cascade")
-                .await?;
+            self.empty().await?;
             match (place + round) % 3 {
                 0 => {
-                    measured.bus_up.push(self.publish("bus", file).await?);
-                    let (fetch, bare) = (fetch("bus"), bare_down("bus", calls));
-                    measured.bus_down.push(self.side(&fetch).await?);
-                    measured.bare_down.push(self.side(&bare).await?);
-                    measured.bare_down.push(self.side(&bare).await?);
-                    measured.bus_down.push(self.side(&fetch).await?);
+                    measured.up.bus.push(self.publish("bus", file).await?);
+                    self.down(&mut measured.down, measured.calls, round).await?;
                 }
-                1 => measured
-                    .bare_up
-                    .push(self.bare_up(file, calls, false).await?),
-                _ => measured
-                    .ready_up
-                    .push(self.bare_up(file, calls, true).await?),
+                1 => {
+                    let ran = self.bare_up(file, measured.calls, false).await?;
+                    measured.up.bare.push(ran);
+                }
+                _ => {
+                    let ran = self.bare_up(file, measured.calls, true).await?;
+                    measured.up.codec.push(ran);
+                }
             }
         }
         Ok(())
+    }
+
+    /// All ways down, twice, since they are short.
+    async fn down(&self, runs: &mut Runs, calls: usize, round: u32) -> Result<()> {
+        for place in 0..6 {
+            let txn = "bus".to_owned();
+            match (place + round) % 3 {
+                0 => runs
+                    .bus
+                    .push(self.side(&Side::Fetch { txn, hash: false }).await?),
+                kind => {
+                    let codec = kind == 2;
+                    let ran = self.side(&Side::BareDown { txn, calls, codec }).await?;
+                    if codec {
+                        &mut runs.codec
+                    } else {
+                        &mut runs.bare
+                    }
+                    .push(ran);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn empty(&self) -> Result<()> {
+        self.project
+            .sql("truncate public.message_bus cascade")
+            .await
     }
 
     async fn publish(&self, txn: &str, file: &Path) -> Result<Ran> {
@@ -182,13 +223,13 @@ impl Bench {
         self.side(&Side::Publish { txn, file }).await
     }
 
-    async fn bare_up(&self, file: &Path, calls: usize, ready: bool) -> Result<Ran> {
+    async fn bare_up(&self, file: &Path, calls: usize, codec: bool) -> Result<Ran> {
         let ran = self
             .side(&Side::BareUp {
                 txn: "bare".into(),
                 file: file.to_owned(),
                 calls,
-                ready,
+                codec,
             })
             .await?;
         self.check("bare", file).await?;
@@ -197,7 +238,12 @@ impl Bench {
 
     /// Whether the message has the bytes of `file`; the clock stands still.
     async fn check(&self, txn: &str, file: &Path) -> Result<()> {
-        let hashed = self.side(&Side::Hash { txn: txn.into() }).await?;
+        let hashed = self
+            .side(&Side::Fetch {
+                txn: txn.into(),
+                hash: true,
+            })
+            .await?;
         let expected = sha256_file(file)?;
         ensure!(
             hashed.sha256.as_ref() == Some(&expected),
@@ -239,8 +285,8 @@ impl Bench {
     async fn side(&self, side: &Side) -> Result<Ran> {
         let output = Command::new(std::env::current_exe()?)
             .arg("supabase-side")
-            .args(side.arguments())
-            .env(URL, self.project.url())
+            .arg(serde_json::to_string(side)?)
+            .env(URL, &self.url)
             .env(KEY, self.project.secret_key())
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
@@ -253,18 +299,5 @@ impl Bench {
             output.status
         );
         serde_json::from_slice(&output.stdout).with_context(|| format!("{side:?} told nothing"))
-    }
-}
-
-fn fetch(txn: &str) -> Side {
-    Side::Fetch {
-        txn: txn.to_owned(),
-    }
-}
-
-fn bare_down(txn: &str, calls: usize) -> Side {
-    Side::BareDown {
-        txn: txn.to_owned(),
-        calls,
     }
 }

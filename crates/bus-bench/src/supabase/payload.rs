@@ -2,13 +2,13 @@
 
 use anyhow::{Context, Result};
 use bus_testkit::{json_payload, random_payload, write_json_payload, write_random_payload};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 /// A kind of payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Payload {
     /// JSON as tools return it

@@ -1,9 +1,9 @@
 //! What was found: numbers as they are for programs, medians in a table for people.
 
-use super::MIB;
 use super::latency::Latency;
 use super::payload::Payload;
 use super::side::Ran;
+use super::{MIB, Options};
 use serde::Serialize;
 use std::fmt;
 
@@ -17,6 +17,7 @@ const GOAL: f64 = 0.9;
 pub(crate) struct Report {
     mib: u64,
     rounds: u32,
+    delay_ms: u64,
     /// Processes that wanted a processor, over the minute before the start.
     load_before: String,
     processors: usize,
@@ -37,11 +38,18 @@ pub(crate) struct Measured {
     payload: Payload,
     /// How many calls were made at the same time.
     pub(crate) calls: usize,
-    pub(crate) bus_up: Vec<Ran>,
-    pub(crate) bare_up: Vec<Ran>,
-    pub(crate) ready_up: Vec<Ran>,
-    pub(crate) bus_down: Vec<Ran>,
-    pub(crate) bare_down: Vec<Ran>,
+    pub(crate) up: Runs,
+    pub(crate) down: Runs,
+}
+
+/// All contestants in one direction.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Runs {
+    pub(crate) bus: Vec<Ran>,
+    /// The bare loop.
+    pub(crate) bare: Vec<Ran>,
+    /// The bare loop that encodes or decodes besides.
+    pub(crate) codec: Vec<Ran>,
 }
 
 /// One latency on one server.
@@ -53,11 +61,12 @@ pub(crate) struct Latencies {
 }
 
 impl Report {
-    pub(crate) fn new(mib: u64, rounds: u32) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         Self {
-            mib,
-            rounds,
+            mib: options.mib,
+            rounds: options.rounds,
+            delay_ms: options.delay_ms,
             load_before: load.split(' ').next().unwrap_or_default().to_owned(),
             processors: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
             servers: Vec::new(),
@@ -69,9 +78,7 @@ impl Report {
         let mut problems = Vec::new();
         for server in &self.servers {
             for measured in &server.payloads {
-                let peak = measured
-                    .peak(&measured.bus_up)
-                    .max(measured.peak(&measured.bus_down));
+                let peak = peak(&measured.up.bus).max(peak(&measured.down.bus));
                 if peak > RSS_LIMIT {
                     let (name, title) = (server.server, measured.payload.title());
                     problems.push(format!(
@@ -100,39 +107,47 @@ impl Measured {
         Self {
             payload,
             calls: 1,
-            bus_up: Vec::new(),
-            bare_up: Vec::new(),
-            ready_up: Vec::new(),
-            bus_down: Vec::new(),
-            bare_down: Vec::new(),
+            up: Runs::default(),
+            down: Runs::default(),
         }
     }
+}
 
-    fn peak(&self, runs: &[Ran]) -> u64 {
-        runs.iter().map(|ran| ran.peak_rss).max().unwrap_or(0)
+impl Runs {
+    fn cells(&self, contestant: impl Fn(&Self) -> &Vec<Ran>) -> String {
+        let runs = contestant(self);
+        let cpu = median(runs.iter().map(|ran| ran.cpu_seconds).collect());
+        format!("{:>8.1} {cpu:>7.2}", speed(runs))
     }
 
-    fn stored(&self) -> u64 {
-        self.bus_up.first().map_or(0, |ran| ran.stored_bytes)
+    /// Ours beside another's.
+    fn ratio(&self, contestant: impl Fn(&Self) -> &Vec<Ran>) -> String {
+        let ratio = speed(&self.bus) / speed(contestant(self));
+        format!("{ratio:.2}{}", if ratio >= GOAL { "" } else { " (missed)" })
     }
+}
+
+fn peak(runs: &[Ran]) -> u64 {
+    runs.iter().map(|ran| ran.peak_rss).max().unwrap_or(0)
 }
 
 /// Stored bytes a second, in MiB, of the median run.
 fn speed(runs: &[Ran]) -> f64 {
-    let mut speeds: Vec<f64> = runs
-        .iter()
-        .map(|ran| ran.stored_bytes as f64 / MIB as f64 / ran.seconds)
-        .collect();
-    speeds.sort_by(f64::total_cmp);
-    speeds.get(speeds.len() / 2).copied().unwrap_or_default()
+    let of = |ran: &Ran| ran.stored_bytes as f64 / MIB as f64 / ran.seconds;
+    median(runs.iter().map(of).collect())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} MiB, medians of {} rounds, {} processors, load before {}",
-            self.mib, self.rounds, self.processors, self.load_before
+            "{} MiB, medians of {} rounds, {} processors, load before {}, delay {} ms",
+            self.mib, self.rounds, self.processors, self.load_before, self.delay_ms
         )?;
         for server in &self.servers {
             for measured in &server.payloads {
@@ -146,37 +161,41 @@ impl fmt::Display for Report {
 
 impl Measured {
     fn table(&self, f: &mut fmt::Formatter<'_>, server: &str) -> fmt::Result {
-        let (up, down) = (speed(&self.bus_up), speed(&self.bus_down));
-        let (bare_up, bare_down) = (speed(&self.bare_up), speed(&self.bare_down));
+        let (up, down) = (&self.up, &self.down);
         writeln!(
             f,
-            "\n{server}: {}, {:.1} MiB stored, {} calls at a time (MiB/s of stored bytes)",
+            "\n{server}: {}, {:.1} MiB stored, {} calls at a time (MiB/s of stored bytes; s of processors in this process)",
             self.payload.title(),
-            self.stored() as f64 / MIB as f64,
+            up.bus.first().map_or(0, |ran| ran.stored_bytes) as f64 / MIB as f64,
             self.calls
         )?;
         writeln!(
             f,
-            "{:<34} {:>8} {:>8} {:>14}",
-            "", "up", "down", "peak RSS MiB"
+            "{:<34} {:>8} {:>7} {:>8} {:>7} {:>13}",
+            "", "up", "cpu", "down", "cpu", "peak RSS MiB"
         )?;
-        let peaks = format!(
-            "{} / {}",
-            self.peak(&self.bus_up) / MIB,
-            self.peak(&self.bus_down) / MIB
-        );
-        writeln!(f, "{:<34} {up:>8.1} {down:>8.1} {peaks:>14}", "bus")?;
-        writeln!(f, "{:<34} {bare_up:>8.1} {bare_down:>8.1}", "bare loop")?;
-        let ready = speed(&self.ready_up);
-        writeln!(f, "{:<34} {ready:>8.1}", "bare loop, bodies made before")?;
-        let verdict = |ratio: f64| if ratio >= GOAL { "" } else { " (missed)" };
-        let (up, down) = (up / bare_up, down / bare_down);
+        let row = |runs: fn(&Runs) -> &Vec<Ran>| format!("{} {}", up.cells(runs), down.cells(runs));
+        let peaks = format!("{} / {}", peak(&up.bus) / MIB, peak(&down.bus) / MIB);
+        writeln!(f, "{:<34} {} {peaks:>13}", "bus", row(|runs| &runs.bus))?;
+        writeln!(f, "{:<34} {}", "bare loop", row(|runs| &runs.bare))?;
         writeln!(
             f,
-            "bus / bare loop, goal {GOAL}: up {up:.2}{}, down {down:.2}{}",
-            verdict(up),
-            verdict(down)
-        )
+            "{:<34} {}",
+            "bare loop and the codec",
+            row(|runs| &runs.codec)
+        )?;
+        for (name, runs) in [
+            ("bare loop", (|runs| &runs.bare) as fn(&Runs) -> &Vec<Ran>),
+            ("bare loop and the codec", |runs| &runs.codec),
+        ] {
+            writeln!(
+                f,
+                "bus / {name}, goal {GOAL}: up {}, down {}",
+                up.ratio(runs),
+                down.ratio(runs)
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -6,15 +6,15 @@
 use super::bare::{Calls, Encoded};
 use super::latency::{self, Latency};
 use super::payload::Payload;
-use anyhow::{Context, Result, bail};
+use crate::measure::cpu_time;
+use anyhow::{Context, Result, ensure};
 use bus_client::{Message, MessageBusClient, Source};
-use bus_codec::stream::{EncodeOptions, Encoder};
+use bus_codec::stream::{DecodeOptions, EncodeOptions, Encoder};
 use bus_model::{ByteSize, Hasher, SessionId, ToolName, TransactionId};
 use bus_store_supabase::{SupabaseConfig, SupabaseStore};
 use bus_testkit::peak_rss;
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,95 +24,39 @@ pub(crate) const URL: &str = "BUS_BENCH_URL";
 pub(crate) const KEY: &str = "BUS_BENCH_KEY";
 
 /// What a process of its own is to do.
-#[derive(Debug, Clone, clap::Subcommand)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Side {
-    /// Publish a file
+    /// Publish a file.
     Publish { txn: String, file: PathBuf },
-    /// Read a message and count its bytes
-    Fetch { txn: String },
-    /// Read a message and hash its bytes besides
-    Hash { txn: String },
-    /// Send the chunks of a file by the bare calls
+    /// Read a message and count its bytes, or hash them.
+    Fetch { txn: String, hash: bool },
+    /// Send the chunks of a file by the bare calls; with `codec`, encode while the clock runs.
     BareUp {
         txn: String,
         file: PathBuf,
-        /// How many calls at the same time
-        #[arg(long)]
         calls: usize,
-        /// Make the bodies of the calls before the clock starts
-        #[arg(long)]
-        ready: bool,
+        codec: bool,
     },
-    /// Read the chunks of a message by the bare calls
+    /// Read the chunks of a message by the bare calls; with `codec`, decode and check besides.
     BareDown {
         txn: String,
-        #[arg(long)]
         calls: usize,
+        codec: bool,
     },
-    /// Publish and fetch messages of 1 MiB, many at the same time
+    /// Publish and fetch messages of 1 MiB, many at the same time.
     Latency {
         payload: Payload,
-        #[arg(long)]
         publishers: usize,
-        #[arg(long)]
         messages: usize,
     },
-}
-
-impl Side {
-    /// The command line that says the same.
-    pub(crate) fn arguments(&self) -> Vec<OsString> {
-        let number = |number: &usize| number.to_string().into();
-        match self {
-            Self::Publish { txn, file } => vec!["publish".into(), txn.into(), file.into()],
-            Self::Fetch { txn } => vec!["fetch".into(), txn.into()],
-            Self::Hash { txn } => vec!["hash".into(), txn.into()],
-            Self::BareUp {
-                txn,
-                file,
-                calls,
-                ready,
-            } => {
-                let start = [
-                    "bare-up".into(),
-                    txn.into(),
-                    file.into(),
-                    "--calls".into(),
-                    number(calls),
-                ];
-                start
-                    .into_iter()
-                    .chain(ready.then(|| "--ready".into()))
-                    .collect()
-            }
-            Self::BareDown { txn, calls } => {
-                vec![
-                    "bare-down".into(),
-                    txn.into(),
-                    "--calls".into(),
-                    number(calls),
-                ]
-            }
-            Self::Latency {
-                payload,
-                publishers,
-                messages,
-            } => vec![
-                "latency".into(),
-                payload.name().into(),
-                "--publishers".into(),
-                number(publishers),
-                "--messages".into(),
-                number(messages),
-            ],
-        }
-    }
 }
 
 /// What came of it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Ran {
     pub(crate) seconds: f64,
+    /// Of this process, on all processors together.
+    pub(crate) cpu_seconds: f64,
     pub(crate) stored_bytes: u64,
     pub(crate) peak_rss: u64,
     /// How many calls the store wants at the same time.
@@ -121,12 +65,13 @@ pub(crate) struct Ran {
     pub(crate) latency: Option<Latency>,
 }
 
-/// Does it and prints what came of it as JSON.
-pub(crate) fn run(side: &Side) -> Result<()> {
+/// Does what `side` says, as JSON, and prints what came of it as JSON.
+pub(crate) fn run(side: &str) -> Result<()> {
+    let side: Side = serde_json::from_str(side)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let mut ran = runtime.block_on(measure(side))?;
+    let mut ran = runtime.block_on(measure(&side))?;
     ran.peak_rss = peak_rss(std::process::id())?;
     println!("{}", serde_json::to_string(&ran)?);
     Ok(())
@@ -135,15 +80,14 @@ pub(crate) fn run(side: &Side) -> Result<()> {
 async fn measure(side: &Side) -> Result<Ran> {
     match side {
         Side::Publish { txn, file } => publish(txn, file).await,
-        Side::Fetch { txn } => fetch(txn, false).await,
-        Side::Hash { txn } => fetch(txn, true).await,
+        Side::Fetch { txn, hash } => fetch(txn, *hash).await,
         Side::BareUp {
             txn,
             file,
             calls,
-            ready,
-        } => bare_up(txn, file, *calls, *ready).await,
-        Side::BareDown { txn, calls } => bare_down(txn, *calls).await,
+            codec,
+        } => bare_up(txn, file, *calls, *codec).await,
+        Side::BareDown { txn, calls, codec } => bare_down(txn, *calls, *codec).await,
         Side::Latency {
             payload,
             publishers,
@@ -158,21 +102,34 @@ async fn measure(side: &Side) -> Result<Ran> {
     }
 }
 
+/// A clock that was started.
+struct Clock(Instant, Duration);
+
+impl Clock {
+    fn start() -> Result<Self> {
+        Ok(Self(Instant::now(), cpu_time()?))
+    }
+
+    fn stop(&self, stored_bytes: u64) -> Result<Ran> {
+        Ok(Ran {
+            seconds: self.0.elapsed().as_secs_f64(),
+            cpu_seconds: cpu_time()?.saturating_sub(self.1).as_secs_f64(),
+            stored_bytes,
+            ..Ran::default()
+        })
+    }
+}
+
 async fn publish(txn: &str, file: &Path) -> Result<Ran> {
     let client = client()?;
     let mut message = message()?;
     message.transaction_id = Some(TransactionId::new(txn)?);
-    let start = Instant::now();
+    let clock = Clock::start()?;
     let published = client.publish(message, Source::file(file)).await?;
-    let seconds = start.elapsed().as_secs_f64();
+    let stored = published.record.compressed_size_bytes;
     Ok(Ran {
-        seconds,
-        stored_bytes: published
-            .record
-            .compressed_size_bytes
-            .context("no stored size")?,
         calls: client.store().await?.capabilities().concurrent_calls,
-        ..Ran::default()
+        ..clock.stop(stored.context("no stored size")?)?
     })
 }
 
@@ -180,7 +137,7 @@ async fn fetch(txn: &str, hash: bool) -> Result<Ran> {
     let client = client()?;
     let mut hasher = Hasher::default();
     let mut size = 0;
-    let start = Instant::now();
+    let clock = Clock::start()?;
     let fetched = client.fetch(&TransactionId::new(txn)?).await?;
     let mut stream = fetched.stream();
     while let Some(bytes) = stream.try_next().await? {
@@ -189,62 +146,73 @@ async fn fetch(txn: &str, hash: bool) -> Result<Ran> {
             hasher.update(&bytes);
         }
     }
-    let seconds = start.elapsed().as_secs_f64();
-    if size != fetched.manifest().payload_size() {
-        bail!(
-            "{size} bytes came, not {}",
-            fetched.manifest().payload_size()
-        );
-    }
+    let ran = clock.stop(fetched.manifest().encoded_size())?;
+    let expected = fetched.manifest().payload_size();
+    ensure!(size == expected, "{size} bytes came, not {expected}");
     Ok(Ran {
-        seconds,
-        stored_bytes: fetched.manifest().encoded_size(),
         sha256: hash.then(|| hasher.finish().to_string()),
-        ..Ran::default()
+        ..ran
     })
 }
 
-async fn bare_up(txn: &str, file: &Path, calls: usize, ready: bool) -> Result<Ran> {
-    let encoded = encode(file).await?;
-    let stored_bytes = encoded.manifest.encoded_size();
+async fn bare_up(txn: &str, file: &Path, calls: usize, codec: bool) -> Result<Ran> {
     let calls = bare(calls)?;
-    let start = Instant::now();
-    let mut begun = calls.begin(txn, encoded).await?;
-    let mut time = start.elapsed();
-    if ready {
-        begun.make_bodies();
+    if codec {
+        let clock = Clock::start()?;
+        let encoder = encoder(file).await?;
+        let stored = calls.encode_and_write(txn, encoder).await?;
+        return clock.stop(stored);
     }
-    let start = Instant::now();
-    calls.write(begun).await?;
-    time += start.elapsed();
-    Ok(ran(time, stored_bytes))
+    let encoded = encode(file).await?;
+    let stored = encoded.manifest.encoded_size();
+    let clock = Clock::start()?;
+    calls.write(txn, encoded).await?;
+    clock.stop(stored)
 }
 
-async fn bare_down(txn: &str, calls: usize) -> Result<Ran> {
+async fn bare_down(txn: &str, calls: usize, codec: bool) -> Result<Ran> {
     let calls = bare(calls)?;
-    let start = Instant::now();
-    let stored_bytes = calls.read(txn).await?;
-    Ok(ran(start.elapsed(), stored_bytes))
+    let clock = Clock::start()?;
+    let stored = match codec {
+        true => {
+            let options = DecodeOptions {
+                parallelism: parallelism(),
+                check_whole: true,
+            };
+            calls.read_and_decode(txn, options).await?
+        }
+        false => calls.read(txn).await?,
+    };
+    clock.stop(stored)
 }
 
 /// As a client with default settings encodes it.
+async fn encoder(file: &Path) -> Result<Encoder> {
+    let options = EncodeOptions {
+        parallelism: parallelism(),
+        ..EncodeOptions::default()
+    };
+    Ok(Encoder::from_reader(
+        tokio::fs::File::open(file).await?,
+        options,
+    ))
+}
+
+/// As many chunks at a time as a client with default settings works on.
+fn parallelism() -> usize {
+    std::thread::available_parallelism()
+        .map_or(2, std::num::NonZero::get)
+        .clamp(1, 4)
+}
+
 async fn encode(file: &Path) -> Result<Encoded> {
-    let file = tokio::fs::File::open(file).await?;
-    let mut encoder = Encoder::from_reader(file, EncodeOptions::default());
+    let mut encoder = encoder(file).await?;
     let mut chunks = Vec::new();
     while let Some(chunk) = encoder.next().await {
         chunks.push(chunk?);
     }
     let manifest = encoder.finish()?;
     Ok(Encoded { manifest, chunks })
-}
-
-fn ran(time: Duration, stored_bytes: u64) -> Ran {
-    Ran {
-        seconds: time.as_secs_f64(),
-        stored_bytes,
-        ..Ran::default()
-    }
 }
 
 pub(super) fn message() -> Result<Message> {
