@@ -10,7 +10,7 @@ mod parse;
 use std::{fmt, path::PathBuf, time::Duration};
 
 use bus_model::{ByteSize, CompressionType, Ttl};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 pub use self::env::Env;
 
@@ -44,9 +44,11 @@ pub enum SettingsError {
         "no folder for the embedded store: set BUS_STORE_DIR (neither XDG_DATA_HOME nor HOME is set)"
     )]
     NoStoreFolder,
-    /// The settings ask for a store that this build does not have.
-    #[error("the settings ask for the {0} store, which this build of bus does not have: {1}")]
-    NoSuchStore(&'static str, &'static str),
+    /// Supabase is asked for by name, and its address or its key is missing.
+    #[error(
+        "the Supabase store needs its address and its key: set SUPABASE_URL (or SUPABASE_PROJECT_ID) and SUPABASE_KEY"
+    )]
+    NoSupabase,
     /// The `.env` file cannot be read.
     #[error("the file .env in this folder cannot be read ({0}): correct it or take it away")]
     DotenvUnreadable(String),
@@ -61,6 +63,8 @@ pub enum SettingsError {
 pub enum StoreSpec {
     /// The embedded store in this folder.
     Embedded(PathBuf),
+    /// A Supabase project.
+    Supabase(SupabaseSettings),
     /// In memory, for as long as the process lives.
     Memory,
 }
@@ -72,13 +76,27 @@ pub struct SupabaseSettings {
     pub url: String,
     /// `SUPABASE_KEY`. A secret: not in `Debug`.
     pub key: SecretString,
+    /// `BUS_SUPABASE_TOKEN`: the access token of a user to act as. A secret, too.
+    pub token: Option<SecretString>,
 }
+
+impl PartialEq for SupabaseSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let token = |of: &Self| of.token.as_ref().map(|t| t.expose_secret().to_owned());
+        self.url == other.url
+            && self.key.expose_secret() == other.key.expose_secret()
+            && token(self) == token(other)
+    }
+}
+
+impl Eq for SupabaseSettings {}
 
 impl fmt::Debug for SupabaseSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SupabaseSettings")
             .field("url", &self.url)
             .field("key", &"[secret]")
+            .field("token", &self.token.as_ref().map(|_| "[secret]"))
             .finish()
     }
 }
@@ -167,18 +185,25 @@ impl Settings {
     /// its key are set, else the embedded store.
     ///
     /// # Errors
-    /// [`SettingsError::NoStoreFolder`], or [`SettingsError::NoSuchStore`] for a store that this
-    /// build does not have.
+    /// [`SettingsError::NoStoreFolder`].
     pub fn store_spec(&self) -> Result<StoreSpec, SettingsError> {
         if self.enabled == Some(true) && self.supabase.is_some() {
-            return Err(SettingsError::NoSuchStore(
-                "Supabase",
-                "unset SUPABASE_URL and SUPABASE_KEY to use the embedded store",
-            ));
+            return self.supabase_spec();
         }
         self.store_dir
             .clone()
             .map(StoreSpec::Embedded)
             .ok_or(SettingsError::NoStoreFolder)
+    }
+
+    /// The Supabase project that these settings name, whatever `MESSAGE_BUS_ENABLED` says.
+    ///
+    /// # Errors
+    /// [`SettingsError::NoSupabase`].
+    pub fn supabase_spec(&self) -> Result<StoreSpec, SettingsError> {
+        self.supabase
+            .clone()
+            .map(StoreSpec::Supabase)
+            .ok_or(SettingsError::NoSupabase)
     }
 }

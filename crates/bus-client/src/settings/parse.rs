@@ -123,6 +123,7 @@ fn supabase(lookup: &Lookup<'_>) -> Result<Option<SupabaseSettings>, SettingsErr
             Ok(Some(SupabaseSettings {
                 url,
                 key: SecretString::from(key),
+                token: lookup("BUS_SUPABASE_TOKEN").map(SecretString::from),
             }))
         }
         (Some(_), None) if enabled => Err(SettingsError::Missing {

@@ -32,7 +32,8 @@ const TAIL: usize = 4 << 10;
 /// it left running may hold it open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Variables of the daemon that are nobody else's business.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
+    "BUS_SUPABASE_TOKEN",
     "BUS_TOKEN",
     "BUS_TOKENS_FILE",
     "BUS_CLAIM_KEYS",
