@@ -1,6 +1,6 @@
 //! A project where all is well.
 
-use bus_testkit::{Project, Server};
+use bus_testkit::{Postgres, Project, Server};
 use rstest::rstest;
 
 use crate::{doctor, line, run, says, support::Place, with_key};
@@ -130,4 +130,43 @@ async fn as_text_each_line_is_aligned_and_ends_with_a_count() {
         "{text}"
     );
     assert!(!text.contains('\u{1b}'), "no colours in a pipe: {text:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_purge_job_is_followed_from_its_schedule_to_its_last_run() {
+    let postgres = Postgres::with_cron("project").await.unwrap();
+    let project = Project::on(Server::Postrust, postgres).await.unwrap();
+    let purge = async |status: &str, part: &str| {
+        let ran = run(doctor(&Place::new(), &project, &["--json", "--quick"])).await;
+        says(&ran, "purge job", status, part);
+        ran.code
+    };
+    purge("warning", "pg_cron is not installed in this database").await;
+    project
+        .sql("select bus_internal.schedule_purge()")
+        .await
+        .unwrap();
+    purge(
+        "ok",
+        "bus-purge is scheduled (0 * * * *) and has not run yet",
+    )
+    .await;
+    let ran = |status: &str, ago: &str| {
+        format!(
+            "insert into cron.job_run_details (jobid, runid, status, return_message, start_time)
+             select jobid, nextval('cron.runid_seq'), '{status}', 'out of luck', now() - interval '{ago}'
+             from cron.job where jobname = 'bus-purge'"
+        )
+    };
+    project.sql(&ran("succeeded", "5 hours")).await.unwrap();
+    purge("warning", "ran last 5 h ago").await;
+    project.sql(&ran("succeeded", "30 minutes")).await.unwrap();
+    purge("ok", "ran last 30 min ago").await;
+    project.sql(&ran("failed", "5 minutes")).await.unwrap();
+    assert_eq!(purge("failure", "out of luck").await, Some(1));
+    project
+        .sql("update cron.job set active = false")
+        .await
+        .unwrap();
+    purge("warning", "switched off").await;
 }

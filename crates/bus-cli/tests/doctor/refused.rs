@@ -120,7 +120,8 @@ fn what_is_not_well_formed_is_not_asked(#[case] url: &str, #[case] key: &str, #[
 
 #[test]
 fn half_of_the_settings() {
-    let mut command = with_key(&Place::new(), "", "sb_secret_hush", &["--json"]);
+    let place = Place::new();
+    let mut command = with_key(&place, "", "sb_secret_hush", &["--json"]);
     let ran = finish(&mut command);
     assert_eq!(ran.code, Some(2), "{}", ran.shown());
     says(
@@ -133,8 +134,9 @@ fn half_of_the_settings() {
 
 #[test]
 fn settings_that_are_set_and_not_used() {
+    let place = Place::new();
     let mut command = with_key(
-        &Place::new(),
+        &place,
         "https://x.supabase.co",
         "sb_secret_hush",
         &["--json", "--quick"],

@@ -70,7 +70,7 @@ mod tests {
         let line = line(&[few, many], false);
         assert!(line.summary.starts_with("2 published"), "{line:?}");
         assert!(
-            line.detail[0].starts_with("b: 7 messages, 2 MiB"),
+            line.detail[0].starts_with("b: 7 messages, 2.0 MiB"),
             "{line:?}"
         );
         assert!(line.detail[2].contains("newest"), "{line:?}");
