@@ -82,7 +82,8 @@ fn reachable(program: &Path) -> Result<(PathBuf, Option<TempDir>)> {
     Ok((copy, Some(folder)))
 }
 
-fn anybody_may_enter(path: &Path) -> bool {
+/// Whether a user without rights may pass through this folder.
+pub(crate) fn anybody_may_enter(path: &Path) -> bool {
     path.as_os_str().is_empty()
         || fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0)
 }

@@ -4,12 +4,14 @@
 
 use anyhow::{Context, Result, bail};
 use bus_testkit::{Project, Server, stack_status, start_stack, stop_stack};
+use std::io::Read;
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
 usage: bus-test-stack start              start what tests share; prints its folder
        bus-test-stack stop [--anyway]    end it, unless it is in use
        bus-test-stack status             what runs
+       bus-test-stack hold SERVER        take a project as a test does, until standard input ends
        bus-test-stack up [SERVER [PORT]] a project in the foreground; SERVER is postrust or lite";
 
 #[tokio::main(flavor = "current_thread")]
@@ -24,6 +26,7 @@ async fn main() -> Result<()> {
             println!("{}", stack_status()?.join("\n"));
             Ok(())
         }
+        ["hold", server] => hold(named(server)?).await,
         ["up"] => up(Server::Postrust, 0).await,
         ["up", server] => up(named(server)?, 0).await,
         ["up", server, port] => up(named(server)?, port.parse().context("reading the port")?).await,
@@ -53,7 +56,18 @@ async fn stop(anyway: bool) -> Result<()> {
     Ok(())
 }
 
+async fn hold(server: Server) -> Result<()> {
+    let project = Project::take(server).await?;
+    println!("{}", project.database());
+    let mut rest = String::new();
+    std::io::stdin().read_to_string(&mut rest)?;
+    Ok(())
+}
+
 async fn up(server: Server, port: u16) -> Result<()> {
+    // Before anybody knows that we run: from then on the end must be an orderly one.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let project = Project::own_at(server, port).await?;
     println!(
         "# {}, until Ctrl-C; then its data is gone. For .env:",
@@ -66,9 +80,8 @@ async fn up(server: Server, port: u16) -> Result<()> {
     println!("# SUPABASE_KEY={}", project.user_jwt("ada"));
     println!("# The database, for psql:");
     println!("# {}", project.database_url());
-    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed?,
+        _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
     println!("stopping");

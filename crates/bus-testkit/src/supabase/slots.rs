@@ -13,8 +13,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
-/// Slots of each server: as many tests at once, of all processes.
-const SLOTS: i32 = 4;
+/// Slots of each server: as many tests at once, of all processes. A slot is made when it is first needed.
+const SLOTS: i32 = 6;
 
 /// Longer than any test may take.
 const WAIT_LIMIT: Duration = Duration::from_secs(300);

@@ -208,6 +208,7 @@ fn start_reaper(folder: &Path) -> Result<()> {
         .arg(folder.join("reaper.sh"))
         .arg(folder)
         .arg(IDLE_MINUTES.to_string())
+        .arg("10")
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -29,27 +29,27 @@ impl Rules {
     }
 
     /// The `Authorization` to put in place of the caller's, if another one is to be put there.
-    pub(super) fn admit(self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Response> {
+    pub(super) fn admit(self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
         if self == Self::Open {
             return Ok(None);
         }
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let Some(key) = text("apikey") else {
-            return Err(refuse(
+            return Err(Refusal::new(
                 "No API key found in request",
                 "No `apikey` request header or url param was found.",
             ));
         };
         let agent = text("user-agent").unwrap_or_default();
         if key == SECRET_KEY && is_browser(agent) {
-            return Err(refuse(
+            return Err(Refusal::new(
                 "Forbidden use of secret API key in browser",
                 "Secret API keys can only be used in a protected environment and should never be used in a browser. \
                  Delete this secret API key immediately.",
             ));
         }
         let role = role_jwt(key).ok_or_else(|| {
-            refuse(
+            Refusal::new(
                 "Invalid API key",
                 "Double check your Supabase `anon` or `service_role` API key.",
             )
@@ -59,6 +59,26 @@ impl Rules {
             return Ok(None);
         }
         Ok(HeaderValue::from_str(&format!("Bearer {role}")).ok())
+    }
+}
+
+/// Why a request may not pass.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    message: &'static str,
+    hint: &'static str,
+}
+
+impl Refusal {
+    fn new(message: &'static str, hint: &'static str) -> Self {
+        Self { message, hint }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({ "message": self.message, "hint": self.hint });
+        (StatusCode::UNAUTHORIZED, Json(body)).into_response()
     }
 }
 
@@ -74,9 +94,4 @@ fn role_jwt(key: &str) -> Option<String> {
 
 fn is_browser(agent: &str) -> bool {
     agent.starts_with("Mozilla/")
-}
-
-fn refuse(message: &str, hint: &str) -> Response {
-    let body = json!({ "message": message, "hint": hint });
-    (StatusCode::UNAUTHORIZED, Json(body)).into_response()
 }

@@ -197,7 +197,7 @@ async fn serve(State(shared): State<Arc<Shared>>, mut request: Request) -> Respo
     }
     let granted = match shared.rules.admit(request.headers()) {
         Ok(granted) => granted,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into_response(),
     };
     if let Some(bearer) = granted {
         request.headers_mut().insert(header::AUTHORIZATION, bearer);
