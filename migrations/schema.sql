@@ -580,6 +580,23 @@ CREATE FUNCTION bus_internal.doctor_sizes(named json) RETURNS json
       from pg_catalog.pg_class c where c.oid = any (bus_internal.doctor_tables(named))))
 $$;
 
+-- Name: doctor_steps(); Type: FUNCTION; Schema: bus_internal; Owner: -
+
+CREATE FUNCTION bus_internal.doctor_steps() RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  versions json;
+begin
+  if to_regclass('supabase_migrations.schema_migrations') is null then
+    return null;
+  end if;
+  execute 'select coalesce(json_agg(m.version), ''[]''::json)
+    from (select version from supabase_migrations.schema_migrations order by version desc limit 1000) m' into versions;
+  return versions;
+end $$;
+
 -- Name: doctor_tables(json); Type: FUNCTION; Schema: bus_internal; Owner: -
 
 CREATE FUNCTION bus_internal.doctor_tables(named json) RETURNS oid[]
@@ -1525,7 +1542,7 @@ declare
   owner text := bus_internal.scope();
   budget bigint := least(greatest(coalesce((r ->> 'budget_ms')::bigint, 2000), 0), 30000);
   parts text[] := array['rows', 'leftovers', 'timeouts']
-    || case when owner is null then array['inventory', 'purge_job', 'sizes'] else array[]::text[] end;
+    || case when owner is null then array['inventory', 'steps', 'purge_job', 'sizes'] else array[]::text[] end;
   part text;
   found json;
   answer jsonb := jsonb_build_object(
@@ -1542,6 +1559,7 @@ begin
     begin
       found := case part
         when 'inventory' then bus_internal.doctor_inventory(r -> 'tables')
+        when 'steps' then bus_internal.doctor_steps()
         when 'purge_job' then bus_internal.doctor_purge_job()
         when 'sizes' then bus_internal.doctor_sizes(r -> 'tables')
         when 'timeouts' then bus_internal.doctor_timeouts()
@@ -2343,6 +2361,10 @@ REVOKE ALL ON FUNCTION bus_internal.doctor_signature(f oid) FROM PUBLIC;
 -- Name: FUNCTION doctor_sizes(named json); Type: ACL; Schema: bus_internal; Owner: -
 
 REVOKE ALL ON FUNCTION bus_internal.doctor_sizes(named json) FROM PUBLIC;
+
+-- Name: FUNCTION doctor_steps(); Type: ACL; Schema: bus_internal; Owner: -
+
+REVOKE ALL ON FUNCTION bus_internal.doctor_steps() FROM PUBLIC;
 
 -- Name: FUNCTION doctor_tables(named json); Type: ACL; Schema: bus_internal; Owner: -
 
