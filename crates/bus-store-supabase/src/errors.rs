@@ -92,7 +92,7 @@ impl Refusal<'_> {
                 .unwrap_or_else(|| of_status(number.parse().unwrap_or(self.status)));
         }
         if let Some(number) = code.strip_prefix("PGRST") {
-            return of_postgrest(number, self.status);
+            return of_postgrest(number, self.status, &problem.message);
         }
         if code.len() == 5 {
             return of_postgres(code).unwrap_or_else(|| of_status(self.status));
@@ -165,12 +165,15 @@ fn of_ours(problem: &Problem) -> Option<Verdict> {
 }
 
 /// What PostgREST says itself.
-fn of_postgrest(number: &str, status: u16) -> Verdict {
+fn of_postgrest(number: &str, status: u16, message: &str) -> Verdict {
+    let away = Verdict::new(
+        Kind::Unavailable,
+        "its database cannot be reached; try again",
+    );
     match number {
-        "000" | "001" | "002" => Verdict::new(
-            Kind::Unavailable,
-            "its database cannot be reached; try again",
-        ),
+        "000" | "001" | "002" => away,
+        // postrust has a number of its own for it, which it uses for other faults, too.
+        "500" if message.contains("temporarily unavailable") => away,
         "003" => Verdict::new(
             Kind::Timeout,
             "its database had no free connection; try again",
@@ -201,7 +204,7 @@ fn of_postgres(code: &str) -> Option<Verdict> {
         "53100" => Verdict::new(Kind::Full, "the database's disk is full: delete something or enlarge it"),
         "57P01" | "57P02" | "57P03" => Verdict::new(Kind::Unavailable, "the database is restarting; try again"),
         "42501" => Verdict::new(Kind::Denied, ""),
-        "42883" | "42P01" | "42703" | "3F000" => Verdict::new(Kind::Denied, MIGRATE),
+        "42883" | "42P01" | "42703" | "42704" | "3F000" => Verdict::new(Kind::Denied, MIGRATE),
         _ => match &code[..2] {
             "08" => Verdict::new(Kind::Unavailable, "the database cannot be reached; try again"),
             "53" => Verdict::new(Kind::Overloaded, "the database is out of resources; try again later"),

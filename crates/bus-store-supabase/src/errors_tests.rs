@@ -99,6 +99,7 @@ fn a_status_without_a_code(#[case] status: u16, #[case] kind: Kind, #[case] retr
 #[case(404, "PGRST205", Kind::Denied, false)]
 #[case(404, "42883", Kind::Denied, false)]
 #[case(404, "42P01", Kind::Denied, false)]
+#[case(400, "42704", Kind::Denied, false)]
 #[case(400, "PGRST102", Kind::InvalidInput, false)]
 #[case(406, "PGRST107", Kind::InvalidInput, false)]
 #[case(300, "PGRST203", Kind::InvalidInput, false)]
@@ -229,4 +230,14 @@ fn a_long_text_is_cut_and_stays_one_line() {
     let body = format!(r#"{{"message":"a\nb{}"}}"#, "x".repeat(5000));
     let shown = answer(500, None, &body).to_string();
     assert!(shown.len() < 500 && !shown.contains('\n'), "{shown}");
+}
+
+/// What postrust says while its database is away, measured with PostgreSQL killed.
+#[test]
+fn postrust_says_that_its_database_is_away() {
+    let body = |message: &str| format!(r#"{{"code":"PGRST500","message":"{message}"}}"#);
+    let away = answer(500, None, &body("Service temporarily unavailable"));
+    assert_eq!(seen(&away), (Kind::Unavailable, true));
+    let other = answer(500, None, &body("Database error"));
+    assert_eq!(seen(&other), (Kind::Internal, false));
 }
