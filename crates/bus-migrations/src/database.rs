@@ -176,7 +176,14 @@ fn unreachable(
 
 fn connect_error(url: &DatabaseUrl, error: Error) -> MigrateError {
     let Some(code) = error.code() else {
-        return if is_tls(&error) {
+        return if let Some(advice) = login_advice(&error) {
+            MigrateError::Denied {
+                server: url.to_string(),
+                user: url.user().to_owned(),
+                advice,
+                source: cause(error),
+            }
+        } else if is_tls(&error) {
             MigrateError::Tls {
                 server: url.to_string(),
                 mode: url.tls.name(),
@@ -238,6 +245,19 @@ fn connect_error(url: &DatabaseUrl, error: Error) -> MigrateError {
             doing: format!("connecting to {url}"),
             source: cause(error),
         }
+    }
+}
+
+/// What keeps the driver, not the server, from logging in.
+fn login_advice(error: &Error) -> Option<&'static str> {
+    // The driver has no other way to tell these apart.
+    let beneath = error.source().map(ToString::to_string);
+    if beneath.as_deref() == Some("password missing") {
+        Some("it asks for a password, and the URL holds none")
+    } else if error.to_string() == "authentication error" {
+        Some("it wants users to log in in a way that is not known here")
+    } else {
+        None
     }
 }
 

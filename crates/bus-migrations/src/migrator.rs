@@ -17,6 +17,9 @@ const LOCK: i64 = 0x6275_736d_6967_7261;
 /// before the server looks for somebody to kill, which might be the writer.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// No statement of a step may take longer than this, in ms, whatever the role's own timeout is.
+const LIMIT: u32 = 600_000;
+
 /// How long a step is tried, and how long another runner is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -173,11 +176,10 @@ impl Migrator {
                         waited_secs: began.elapsed().as_secs(),
                     });
                 }
-                Err(error) => error,
+                Ok(Outcome::InUse(error)) => error,
+                Err(error) if is_passing(&error) => error,
+                Err(error) => return Err(step_error(database, step, error)),
             };
-            if !is_passing(&error) {
-                return Err(step_error(database, step, error));
-            }
             if began.elapsed() + pause > self.patience {
                 return Err(MigrateError::Locked {
                     step: step.file_name(),
@@ -212,7 +214,8 @@ impl Migrator {
         );
         database
             .execute(&format!(
-                "begin; set local client_min_messages = notice; set local lock_timeout = {patience}"
+                "begin; set local client_min_messages = notice; set local statement_timeout = {LIMIT};
+                 set local lock_timeout = {patience}"
             ))
             .await?;
         let take = format!("select pg_catalog.pg_advisory_xact_lock({LOCK})");
@@ -228,7 +231,19 @@ impl Migrator {
         if history::has(database, step).await? {
             return Ok(Outcome::AlreadyThere);
         }
-        database.execute(TAKE_TABLES).await?;
+        // A lock timeout is for each table; this one is for all of them together.
+        database
+            .execute(&format!("set local statement_timeout = {lock}"))
+            .await?;
+        match database.execute(TAKE_TABLES).await {
+            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                return Ok(Outcome::InUse(error));
+            }
+            taken => taken?,
+        }
+        database
+            .execute(&format!("set local statement_timeout = {LIMIT}"))
+            .await?;
         database.execute(step.sql()).await?;
         history::record(database, step).await?;
         Ok(Outcome::Applied)
@@ -239,6 +254,7 @@ enum Outcome {
     Applied,
     AlreadyThere,
     OtherRunner,
+    InUse(Error),
 }
 
 /// Passes on what somebody should read. "Already exists, skipping" is not among it.

@@ -137,6 +137,14 @@ async fn a_wrong_password_is_denied_without_being_shown() {
     }
 }
 
+#[tokio::test]
+async fn a_password_that_is_missing_is_denied() {
+    let postgres = guarded().await;
+    let error = failure(&postgres.url("app")).await;
+    assert!(error.to_string().contains("the URL holds none"), "{error}");
+    assert_eq!(error.kind(), MigrateErrorKind::NotAuthorised);
+}
+
 /// An authority, and a certificate of it for `name`, in `folder`.
 fn certificates(folder: &Path, name: &str) {
     let openssl = |arguments: &str| {
