@@ -12,7 +12,9 @@ use std::{sync::Arc, time::Duration};
 
 use bus_client::{ClientErrorKind, Fetched, MessageBusClient};
 use bus_model::{CompressionType, Manifest, MessageBusRecord, MessageId, Principal};
-use bus_store::{Begin, MockStore, OpenMessage, StoreError, StoreErrorKind, Upload, UploadToken};
+use bus_store::{
+    Begin, Capabilities, MockStore, OpenMessage, StoreError, StoreErrorKind, Upload, UploadToken,
+};
 use bytes::Bytes;
 use common::{CHUNK, bus_with, client_of, message, message_as, payload};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -37,7 +39,15 @@ fn unavailable() -> StoreError {
         .with_retry_after(Duration::from_secs(7))
 }
 
-fn client(store: MockStore) -> MessageBusClient {
+fn client(mut store: MockStore) -> MessageBusClient {
+    store.expect_capabilities().returning(|| Capabilities {
+        max_chunk_bytes: 1 << 30,
+        max_message_bytes: None,
+        one_step_put_bytes: 0,
+        filters_pushed_down: true,
+        durable: true,
+        concurrent_calls: 0,
+    });
     client_of(Arc::new(store), CompressionType::None)
 }
 

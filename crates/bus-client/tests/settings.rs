@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use bus_client::{
     ClientErrorKind, Message, MessageBusClient, Route,
-    settings::{Settings, SettingsError, StoreSpec},
+    settings::{Settings, SettingsError, StoreSpec, SupabaseSettings},
 };
 use bus_model::{ByteSize, CompressionType, Ttl};
 use rstest::rstest;
@@ -108,6 +108,71 @@ fn half_a_supabase_is_an_error_once_the_bus_is_enabled(
     let enabled = [variables, &[("MESSAGE_BUS_ENABLED", "true")]].concat();
     let message = settings(&enabled).unwrap_err().to_string();
     assert!(message.contains(expected), "{message}");
+}
+
+/// Only `MESSAGE_BUS_ENABLED=true` selects the project by itself; asked for by name it always is.
+#[test]
+fn an_enabled_bus_with_address_and_key_uses_supabase() {
+    let project = [
+        ("SUPABASE_PROJECT_ID", "abc"),
+        ("SUPABASE_KEY", "sb_secret_hush"),
+        ("BUS_SUPABASE_TOKEN", "a-token"),
+        ("HOME", "/home/x"),
+    ];
+    let enabled = [&project[..], &[("MESSAGE_BUS_ENABLED", "true")]].concat();
+    let spec = settings(&enabled).unwrap().store_spec().unwrap();
+    let StoreSpec::Supabase(chosen) = &spec else {
+        panic!("not {spec:?}");
+    };
+    assert_eq!(chosen.url, "https://abc.supabase.co");
+    let shown = format!("{spec:?}");
+    assert!(
+        !shown.contains("hush") && !shown.contains("a-token"),
+        "{shown}"
+    );
+    let unset = settings(&project).unwrap();
+    assert!(matches!(unset.store_spec(), Ok(StoreSpec::Embedded(_))));
+    assert_eq!(unset.supabase_spec(), Ok(spec));
+    let none = settings(&[("SUPABASE_KEY", "k")]).unwrap();
+    assert_eq!(none.supabase_spec(), Err(SettingsError::NoSupabase));
+}
+
+/// Each mistake is told by the variable that it is in, and never with the secret.
+#[rstest]
+#[case("ftp//x", "sb_secret_hush", None, "SUPABASE_URL is not allowed")]
+#[case(
+    "https://u:hush@x.test",
+    "sb_secret_hush",
+    None,
+    "SUPABASE_URL is not allowed"
+)]
+#[case("https://x.test", "hush", None, "SUPABASE_KEY is not allowed")]
+#[case(
+    "https://x.test",
+    "sb_secret_hush",
+    Some("hush"),
+    "BUS_SUPABASE_TOKEN is not allowed"
+)]
+#[tokio::test]
+async fn a_project_that_cannot_be_is_a_settings_error(
+    #[case] url: &str,
+    #[case] key: &str,
+    #[case] token: Option<&str>,
+    #[case] expected: &str,
+) {
+    let spec = StoreSpec::Supabase(SupabaseSettings {
+        url: url.to_owned(),
+        key: key.into(),
+        token: token.map(Into::into),
+    });
+    let client = MessageBusClient::builder().store_spec(spec).build();
+    let error = client.store().await.unwrap_err();
+    assert_eq!(error.kind(), ClientErrorKind::Settings);
+    let shown = format!("{error} {error:?}");
+    assert!(
+        shown.contains(expected) && !shown.contains("hush"),
+        "{shown}"
+    );
 }
 
 #[test]
