@@ -99,3 +99,34 @@ fn compare(
         )
     });
 }
+
+/// The comparison finds what it looks for: a function that judges its caller within a WHERE clause tells.
+#[tokio::test]
+async fn a_function_that_tells_is_found() {
+    let project = Project::take(Server::Postrust).await.unwrap();
+    let client = project.connect().await.unwrap();
+    let targets = seed(&client).await;
+    let careless = "create or replace function public.bus_body(request text) returns text
+        language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+        begin
+          perform from public.message_bus m where m.id = (request::json ->> 'id')::uuid
+            and m.principal = bus_internal.principal(request::json ->> 'principal');
+          return bus_internal.outcome('not_found');
+        end $$;
+        set local plan_cache_mode = force_generic_plan;";
+    let setup = format!("{careless}{}", become_sql(Who::NoSub));
+    let mut words = Vec::new();
+    for target in [&targets[0], &targets[0].ghost()] {
+        let calls = calls::all(target);
+        let call = calls
+            .iter()
+            .find(|call| call.function == "bus_body")
+            .unwrap();
+        words.push(
+            direct_sql(&client, &setup, &call_sql(call), false)
+                .await
+                .word(),
+        );
+    }
+    assert_eq!(words, ["PT403", "not_found"]);
+}

@@ -12,6 +12,7 @@ mod granted;
 mod hostile;
 mod races;
 mod spoof;
+mod storm;
 mod tables;
 mod who;
 mod world;

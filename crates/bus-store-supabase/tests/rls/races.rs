@@ -41,6 +41,13 @@ use Step::{
     Abort, Begin, Chunk, Commit, Delete, NextChunk, Purge, Put, PutOther, Renew, Restart, TakeOver,
 };
 
+impl Step {
+    const ALL: [Self; 12] = [
+        Begin, TakeOver, Restart, Chunk, NextChunk, Renew, Commit, Abort, Put, PutOther, Delete,
+        Purge,
+    ];
+}
+
 /// What is there before the race.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
@@ -51,9 +58,9 @@ enum Before {
 }
 use Before::{Lapsed, Live, Nothing};
 
-/// What was there, the two steps, and then: what the second is told and what is left if the first commits, and the same
-/// if it is rolled back.
-type Race = (Before, Step, Step, [&'static str; 2], [&'static str; 2]);
+/// A line of a table: what is there, the two steps, and then what the second is told and what is left: if the first commits, and if it is
+/// rolled back.
+type Race = (Before, Step, Step, Vec<(String, String)>);
 
 struct Arena {
     _project: Project,
@@ -215,23 +222,8 @@ impl Arena {
         (told_first, told_second, waited)
     }
 
-    /// Every complete message has exactly the chunks of its manifest, and no chunk stands alone.
     async fn nothing_is_half_visible(&self) {
-        let sql = "
-            select format('%s %s', m.status, m.transaction_id) from public.message_bus m
-            where m.status = 'complete' and (
-              (m.payload is not null and (sha256(m.payload) <> substring(m.manifest from 101 for 32)
-                or exists (select from public.message_bus_chunks c where c.message_id = m.id)))
-              or (m.payload is null and (
-                bus_internal.chunks_fault(m.id, m.manifest) is not null
-                or exists (select from public.message_bus_chunks c where c.message_id = m.id and (
-                  c.seq >= m.chunk_count or c.sha256 <> encode(sha256(c.body), 'hex'))))))
-            union all
-            select 'chunks of a message that was given up' from public.message_bus m
-            where m.status = 'error' and exists (select from public.message_bus_chunks c where c.message_id = m.id)";
-        let rows = self.admin.query(sql, &[]).await.unwrap();
-        let torn: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-        assert!(torn.is_empty(), "half visible: {torn:?}");
+        nothing_is_half_visible(&self.admin).await;
     }
 
     /// `status` of the message and its chunks: `digest prefix` by seq.
@@ -248,475 +240,147 @@ impl Arena {
     }
 }
 
+/// Every complete message has exactly the chunks of its manifest, and no chunk stands alone.
+pub(crate) async fn nothing_is_half_visible(admin: &Client) {
+    let sql = "
+            select format('%s %s', m.status, m.transaction_id) from public.message_bus m
+            where m.status = 'complete' and (
+              (m.payload is not null and (sha256(m.payload) <> substring(m.manifest from 101 for 32)
+                or exists (select from public.message_bus_chunks c where c.message_id = m.id)))
+              or (m.payload is null and (
+                bus_internal.chunks_fault(m.id, m.manifest) is not null
+                or exists (select from public.message_bus_chunks c where c.message_id = m.id and (
+                  c.seq >= m.chunk_count or c.sha256 <> encode(sha256(c.body), 'hex'))))))
+            union all
+            select 'chunks of a message that was given up' from public.message_bus m
+            where m.status = 'error' and exists (select from public.message_bus_chunks c where c.message_id = m.id)";
+    let rows = admin.query(sql, &[]).await.unwrap();
+    let torn: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert!(torn.is_empty(), "half visible: {torn:?}");
+}
+
 /// Two writers that begin.
 #[tokio::test]
 async fn two_writers_begin() {
-    let races: &[Race] = &[
-        (
-            Nothing,
-            TakeOver,
-            TakeOver,
-            ["busy", "pending, chunks none"],
-            ["new", "pending, chunks none"],
-        ),
-        (
-            Nothing,
-            Begin,
-            Begin,
-            ["new", "pending, chunks none"],
-            ["new", "pending, chunks none"],
-        ),
-        (
-            Nothing,
-            Put,
-            Put,
-            ["exists", "complete, chunks inline"],
-            ["created", "complete, chunks inline"],
-        ),
-        (
-            Nothing,
-            Put,
-            PutOther,
-            ["conflict", "complete, chunks inline"],
-            ["created", "complete, chunks inline"],
-        ),
-        (
-            Nothing,
-            Put,
-            TakeOver,
-            ["complete", "complete, chunks inline"],
-            ["new", "pending, chunks none"],
-        ),
-        (
-            Nothing,
-            TakeOver,
-            Put,
-            ["busy", "pending, chunks none"],
-            ["created", "complete, chunks inline"],
-        ),
-    ];
-    run(races).await;
+    run("
+        Nothing TakeOver  TakeOver  | busy: pending, chunks none          | new: pending, chunks none
+        Nothing Begin     Begin     | new: pending, chunks none           | new: pending, chunks none
+        Nothing Put       Put       | exists: complete, chunks inline     | created: complete, chunks inline
+        Nothing Put       PutOther  | conflict: complete, chunks inline   | created: complete, chunks inline
+        Nothing Put       TakeOver  | complete: complete, chunks inline   | new: pending, chunks none
+        Nothing TakeOver  Put       | busy: pending, chunks none          | created: complete, chunks inline
+    ")
+    .await;
 }
 
 /// Two that take over.
 #[tokio::test]
 async fn two_writers_take_over() {
-    let races: &[Race] = &[
-        (
-            Lapsed,
-            TakeOver,
-            TakeOver,
-            ["busy", "pending, chunks 0"],
-            ["resume", "pending, chunks 0"],
-        ),
-        (
-            Lapsed,
-            Restart,
-            TakeOver,
-            ["busy", "pending, chunks none"],
-            ["resume", "pending, chunks 0"],
-        ),
-        (
-            Lapsed,
-            TakeOver,
-            Restart,
-            ["busy", "pending, chunks 0"],
-            ["new", "pending, chunks none"],
-        ),
-        (
-            Lapsed,
-            Put,
-            TakeOver,
-            ["complete", "complete, chunks inline"],
-            ["resume", "pending, chunks 0"],
-        ),
-        (
-            Lapsed,
-            TakeOver,
-            Put,
-            ["busy", "pending, chunks 0"],
-            ["created", "complete, chunks inline"],
-        ),
-    ];
-    run(races).await;
+    run("
+        Lapsed  TakeOver  TakeOver  | busy: pending, chunks 0             | resume: pending, chunks 0
+        Lapsed  Restart   TakeOver  | busy: pending, chunks none          | resume: pending, chunks 0
+        Lapsed  TakeOver  Restart   | busy: pending, chunks 0             | new: pending, chunks none
+        Lapsed  Put       TakeOver  | complete: complete, chunks inline   | resume: pending, chunks 0
+        Lapsed  TakeOver  Put       | busy: pending, chunks 0             | created: complete, chunks inline
+    ")
+    .await;
 }
 
 /// The old writer wakes up while somebody takes over.
 #[tokio::test]
 async fn a_writer_wakes_up_while_somebody_takes_over() {
-    let races: &[Race] = &[
-        (
-            Lapsed,
-            TakeOver,
-            Chunk,
-            ["lease_lost", "pending, chunks 0"],
-            ["ok", "pending, chunks 0*"],
-        ),
-        (
-            Lapsed,
-            TakeOver,
-            NextChunk,
-            ["lease_lost", "pending, chunks 0"],
-            ["ok", "pending, chunks 0 1*"],
-        ),
-        (
-            Lapsed,
-            TakeOver,
-            Renew,
-            ["lease_lost", "pending, chunks 0"],
-            ["ok", "pending, chunks 0"],
-        ),
-        (
-            Lapsed,
-            TakeOver,
-            Commit,
-            ["lease_lost", "pending, chunks 0"],
-            ["ok", "complete, chunks 0"],
-        ),
-        (
-            Lapsed,
-            TakeOver,
-            Abort,
-            ["lease_lost", "pending, chunks 0"],
-            ["ok", "error, chunks none"],
-        ),
-        (
-            Lapsed,
-            Restart,
-            NextChunk,
-            ["lease_lost", "pending, chunks none"],
-            ["ok", "pending, chunks 0 1*"],
-        ),
-        (
-            Lapsed,
-            Put,
-            Commit,
-            ["lease_lost", "complete, chunks inline"],
-            ["ok", "complete, chunks 0"],
-        ),
-        (
-            Lapsed,
-            Put,
-            NextChunk,
-            ["lease_lost", "complete, chunks inline"],
-            ["ok", "pending, chunks 0 1*"],
-        ),
-    ];
-    run(races).await;
+    run("
+        Lapsed  TakeOver  Chunk     | lease_lost: pending, chunks 0       | ok: pending, chunks 0*
+        Lapsed  TakeOver  NextChunk | lease_lost: pending, chunks 0       | ok: pending, chunks 0 1*
+        Lapsed  TakeOver  Renew     | lease_lost: pending, chunks 0       | ok: pending, chunks 0
+        Lapsed  TakeOver  Commit    | lease_lost: pending, chunks 0       | ok: complete, chunks 0
+        Lapsed  TakeOver  Abort     | lease_lost: pending, chunks 0       | ok: error, chunks none
+        Lapsed  Restart   NextChunk | lease_lost: pending, chunks none    | ok: pending, chunks 0 1*
+        Lapsed  Put       Commit    | lease_lost: complete, chunks inline | ok: complete, chunks 0
+        Lapsed  Put       NextChunk | lease_lost: complete, chunks inline | ok: pending, chunks 0 1*
+    ")
+    .await;
 }
 
 /// Somebody takes over while the old writer is at work.
 #[tokio::test]
 async fn somebody_takes_over_while_the_writer_works() {
-    let races: &[Race] = &[
-        (
-            Lapsed,
-            Chunk,
-            TakeOver,
-            ["busy", "pending, chunks 0*"],
-            ["resume", "pending, chunks 0"],
-        ),
-        (
-            Lapsed,
-            NextChunk,
-            TakeOver,
-            ["busy", "pending, chunks 0 1*"],
-            ["resume", "pending, chunks 0"],
-        ),
-        (
-            Lapsed,
-            NextChunk,
-            Restart,
-            ["busy", "pending, chunks 0 1*"],
-            ["new", "pending, chunks none"],
-        ),
-        (
-            Lapsed,
-            Renew,
-            TakeOver,
-            ["busy", "pending, chunks 0"],
-            ["resume", "pending, chunks 0"],
-        ),
-        (
-            Lapsed,
-            Commit,
-            TakeOver,
-            ["complete", "complete, chunks 0"],
-            ["resume", "pending, chunks 0"],
-        ),
-        (
-            Lapsed,
-            Commit,
-            Put,
-            ["exists", "complete, chunks 0"],
-            ["created", "complete, chunks inline"],
-        ),
-        (
-            Lapsed,
-            Commit,
-            PutOther,
-            ["conflict", "complete, chunks 0"],
-            ["created", "complete, chunks inline"],
-        ),
-        (
-            Lapsed,
-            Abort,
-            TakeOver,
-            ["new", "pending, chunks none"],
-            ["resume", "pending, chunks 0"],
-        ),
-    ];
-    run(races).await;
+    run("
+        Lapsed  Chunk     TakeOver  | busy: pending, chunks 0*            | resume: pending, chunks 0
+        Lapsed  NextChunk TakeOver  | busy: pending, chunks 0 1*          | resume: pending, chunks 0
+        Lapsed  NextChunk Restart   | busy: pending, chunks 0 1*          | new: pending, chunks none
+        Lapsed  Renew     TakeOver  | busy: pending, chunks 0             | resume: pending, chunks 0
+        Lapsed  Commit    TakeOver  | complete: complete, chunks 0        | resume: pending, chunks 0
+        Lapsed  Commit    Put       | exists: complete, chunks 0          | created: complete, chunks inline
+        Lapsed  Commit    PutOther  | conflict: complete, chunks 0        | created: complete, chunks inline
+        Lapsed  Abort     TakeOver  | new: pending, chunks none           | resume: pending, chunks 0
+    ")
+    .await;
 }
 
 /// One writer whose calls cross, as after a timeout and a retry.
 #[tokio::test]
 async fn calls_of_one_writer_cross() {
-    let races: &[Race] = &[
-        (
-            Live,
-            Chunk,
-            Chunk,
-            ["ok", "pending, chunks 0*"],
-            ["ok", "pending, chunks 0*"],
-        ),
-        (
-            Live,
-            NextChunk,
-            Chunk,
-            ["ok", "pending, chunks 0* 1*"],
-            ["ok", "pending, chunks 0*"],
-        ),
-        (
-            Live,
-            NextChunk,
-            NextChunk,
-            ["ok", "pending, chunks 0 1*"],
-            ["ok", "pending, chunks 0 1*"],
-        ),
-        (
-            Live,
-            Chunk,
-            Commit,
-            ["mismatch", "pending, chunks 0*"],
-            ["ok", "complete, chunks 0"],
-        ),
-        (
-            Live,
-            NextChunk,
-            Commit,
-            ["ok", "complete, chunks 0"],
-            ["ok", "complete, chunks 0"],
-        ),
-        (
-            Live,
-            Commit,
-            Chunk,
-            ["lease_lost", "complete, chunks 0"],
-            ["ok", "pending, chunks 0*"],
-        ),
-        (
-            Live,
-            Commit,
-            NextChunk,
-            ["lease_lost", "complete, chunks 0"],
-            ["ok", "pending, chunks 0 1*"],
-        ),
-        (
-            Live,
-            Commit,
-            Commit,
-            ["ok", "complete, chunks 0"],
-            ["ok", "complete, chunks 0"],
-        ),
-        (
-            Live,
-            Commit,
-            Abort,
-            ["lease_lost", "complete, chunks 0"],
-            ["ok", "error, chunks none"],
-        ),
-        (
-            Live,
-            Chunk,
-            Abort,
-            ["ok", "error, chunks none"],
-            ["ok", "error, chunks none"],
-        ),
-        (
-            Live,
-            NextChunk,
-            Abort,
-            ["ok", "error, chunks none"],
-            ["ok", "error, chunks none"],
-        ),
-        (
-            Live,
-            Abort,
-            Chunk,
-            ["lease_lost", "error, chunks none"],
-            ["ok", "pending, chunks 0*"],
-        ),
-        (
-            Live,
-            Abort,
-            Commit,
-            ["lease_lost", "error, chunks none"],
-            ["ok", "complete, chunks 0"],
-        ),
-        (
-            Live,
-            Begin,
-            NextChunk,
-            ["ok", "pending, chunks 0 1*"],
-            ["ok", "pending, chunks 0 1*"],
-        ),
-        (
-            Live,
-            NextChunk,
-            Begin,
-            ["resume", "pending, chunks 0 1*"],
-            ["resume", "pending, chunks 0"],
-        ),
-    ];
-    run(races).await;
+    run("
+        Live    Chunk     Chunk     | ok: pending, chunks 0*              | ok: pending, chunks 0*
+        Live    NextChunk Chunk     | ok: pending, chunks 0* 1*           | ok: pending, chunks 0*
+        Live    NextChunk NextChunk | ok: pending, chunks 0 1*            | ok: pending, chunks 0 1*
+        Live    Chunk     Commit    | mismatch: pending, chunks 0*        | ok: complete, chunks 0
+        Live    NextChunk Commit    | ok: complete, chunks 0              | ok: complete, chunks 0
+        Live    Commit    Chunk     | lease_lost: complete, chunks 0      | ok: pending, chunks 0*
+        Live    Commit    NextChunk | lease_lost: complete, chunks 0      | ok: pending, chunks 0 1*
+        Live    Commit    Commit    | ok: complete, chunks 0              | ok: complete, chunks 0
+        Live    Commit    Abort     | lease_lost: complete, chunks 0      | ok: error, chunks none
+        Live    Chunk     Abort     | ok: error, chunks none              | ok: error, chunks none
+        Live    NextChunk Abort     | ok: error, chunks none              | ok: error, chunks none
+        Live    Abort     Chunk     | lease_lost: error, chunks none      | ok: pending, chunks 0*
+        Live    Abort     Commit    | lease_lost: error, chunks none      | ok: complete, chunks 0
+        Live    Begin     NextChunk | ok: pending, chunks 0 1*            | ok: pending, chunks 0 1*
+        Live    NextChunk Begin     | resume: pending, chunks 0 1*        | resume: pending, chunks 0
+    ")
+    .await;
 }
 
 /// Deleting and purging.
 #[tokio::test]
 async fn delete_under_a_writer() {
-    let races: &[Race] = &[
-        (
-            Live,
-            Delete,
-            NextChunk,
-            ["lease_lost", "nothing"],
-            ["ok", "pending, chunks 0 1*"],
-        ),
-        (
-            Live,
-            Delete,
-            Commit,
-            ["lease_lost", "nothing"],
-            ["ok", "complete, chunks 0"],
-        ),
-        (
-            Live,
-            Delete,
-            Renew,
-            ["lease_lost", "nothing"],
-            ["ok", "pending, chunks 0"],
-        ),
-        (
-            Live,
-            Delete,
-            TakeOver,
-            ["new", "pending, chunks none"],
-            ["busy", "pending, chunks 0"],
-        ),
-        (
-            Live,
-            Delete,
-            Put,
-            ["created", "complete, chunks inline"],
-            ["busy", "pending, chunks 0"],
-        ),
-        (
-            Live,
-            NextChunk,
-            Delete,
-            ["ok", "nothing"],
-            ["ok", "nothing"],
-        ),
-        (Live, Chunk, Delete, ["ok", "nothing"], ["ok", "nothing"]),
-        (Live, Commit, Delete, ["ok", "nothing"], ["ok", "nothing"]),
-        (
-            Live,
-            Delete,
-            Delete,
-            ["not_found", "nothing"],
-            ["ok", "nothing"],
-        ),
-        (
-            Lapsed,
-            Purge,
-            TakeOver,
-            ["new", "pending, chunks none"],
-            ["resume", "pending, chunks 0"],
-        ),
-        (
-            Lapsed,
-            Purge,
-            NextChunk,
-            ["lease_lost", "nothing"],
-            ["ok", "pending, chunks 0 1*"],
-        ),
-        (
-            Lapsed,
-            Purge,
-            Commit,
-            ["lease_lost", "nothing"],
-            ["ok", "complete, chunks 0"],
-        ),
-        (
-            Lapsed,
-            Purge,
-            Put,
-            ["created", "complete, chunks inline"],
-            ["created", "complete, chunks inline"],
-        ),
-        (
-            Lapsed,
-            Purge,
-            Delete,
-            ["not_found", "nothing"],
-            ["ok", "nothing"],
-        ),
-    ];
-    run(races).await;
+    run("
+        Live    Delete    NextChunk | lease_lost: nothing                 | ok: pending, chunks 0 1*
+        Live    Delete    Commit    | lease_lost: nothing                 | ok: complete, chunks 0
+        Live    Delete    Renew     | lease_lost: nothing                 | ok: pending, chunks 0
+        Live    Delete    TakeOver  | new: pending, chunks none           | busy: pending, chunks 0
+        Live    Delete    Put       | created: complete, chunks inline    | busy: pending, chunks 0
+        Live    NextChunk Delete    | ok: nothing                         | ok: nothing
+        Live    Chunk     Delete    | ok: nothing                         | ok: nothing
+        Live    Commit    Delete    | ok: nothing                         | ok: nothing
+        Live    Delete    Delete    | not_found: nothing                  | ok: nothing
+        Lapsed  Purge     TakeOver  | new: pending, chunks none           | resume: pending, chunks 0
+        Lapsed  Purge     NextChunk | lease_lost: nothing                 | ok: pending, chunks 0 1*
+        Lapsed  Purge     Commit    | lease_lost: nothing                 | ok: complete, chunks 0
+        Lapsed  Purge     Put       | created: complete, chunks inline    | created: complete, chunks inline
+        Lapsed  Purge     Delete    | not_found: nothing                  | ok: nothing
+    ")
+    .await;
 }
 
 /// It never waits, and takes nothing that somebody works on.
 #[tokio::test]
 async fn purge() {
-    let races: &[Race] = &[
-        (
-            Lapsed,
-            NextChunk,
-            Purge,
-            ["ok", "pending, chunks 0 1*"],
-            ["ok", "pending, chunks 0"],
-        ),
-        (
-            Lapsed,
-            TakeOver,
-            Purge,
-            ["ok", "pending, chunks 0"],
-            ["ok", "pending, chunks 0"],
-        ),
-        (
-            Lapsed,
-            Commit,
-            Purge,
-            ["ok", "complete, chunks 0"],
-            ["ok", "pending, chunks 0"],
-        ),
-        (
-            Lapsed,
-            Purge,
-            Purge,
-            ["ok", "nothing"],
-            ["ok", "pending, chunks 0"],
-        ),
-    ];
-    run(races).await;
+    run("
+        Lapsed  NextChunk Purge     | ok: pending, chunks 0 1*            | ok: pending, chunks 0
+        Lapsed  TakeOver  Purge     | ok: pending, chunks 0               | ok: pending, chunks 0
+        Lapsed  Commit    Purge     | ok: complete, chunks 0              | ok: pending, chunks 0
+        Lapsed  Purge     Purge     | ok: nothing                         | ok: pending, chunks 0
+    ")
+    .await;
 }
 
-async fn run(races: &[Race]) {
+async fn run(table: &str) {
+    let races: Vec<Race> = table.trim().lines().map(race).collect();
     let mut arena = Arena::new().await;
     let mut cells = Cells::default();
-    for (before, first, second, if_kept, if_not) in races {
-        for (keep, [told, left]) in [(true, if_kept), (false, if_not)] {
+    for (before, first, second, outcomes) in &races {
+        for (keep, (told, left)) in [true, false].into_iter().zip(outcomes) {
             arena.prepare(*before).await;
             let (told_first, told_second, waited) = arena.race(*first, *second, keep).await;
             let case = || {
@@ -726,14 +390,39 @@ async fn run(races: &[Race]) {
                 )
             };
             cells.check(told_first.status == "200", case);
-            cells.equal(&told_second.word().as_str(), told, || {
+            cells.equal(&told_second.word(), told, || {
                 format!("{}: {}", case(), told_second.body)
             });
-            cells.equal(&arena.left().await.as_str(), left, case);
+            cells.equal(&arena.left().await, left, case);
             cells.check(*second != Purge || !waited, || {
                 format!("{}: a purge waits", case())
             });
         }
     }
     cells.judge(8 * races.len());
+}
+
+/// A line of a table.
+fn race(line: &str) -> Race {
+    let (steps, outcomes) = line.split_once('|').unwrap();
+    let steps: Vec<&str> = steps.split_whitespace().collect();
+    let named = |name: &str| {
+        *Step::ALL
+            .iter()
+            .find(|step| format!("{step:?}") == name)
+            .unwrap()
+    };
+    let before = [Nothing, Live, Lapsed]
+        .into_iter()
+        .find(|before| format!("{before:?}") == steps[0]);
+    let outcomes = outcomes.split('|').map(|outcome| {
+        let (told, left) = outcome.split_once(':').unwrap();
+        (told.trim().to_owned(), left.trim().to_owned())
+    });
+    (
+        before.unwrap(),
+        named(steps[1]),
+        named(steps[2]),
+        outcomes.collect(),
+    )
 }

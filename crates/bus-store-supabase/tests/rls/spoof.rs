@@ -228,23 +228,31 @@ async fn nothing_that_a_user_makes_in_its_session_runs_as_the_owner() {
     let trap = "create function pg_temp.trap() returns boolean language plpgsql as
         $$ begin raise exception 'I am %', current_user; end $$;";
     let mut cells = Cells::default();
+    let set = |call: &calls::Call| {
+        let user = become_sql(Who::User("alice"));
+        format!("{}{user}{trap}{}", call_setup(call), traps())
+    };
     for call in calls::all(&targets[0]) {
-        // A session of its own: a function is read once for each.
-        let setup = format!(
-            "{}{}{trap}{}",
-            call_setup(&call),
-            become_sql(Who::User("alice")),
-            traps()
-        );
-        let answer = direct_sql(&client, &setup, &call_sql(&call), false).await;
-        cells.check(!answer.body.contains("I am "), || {
-            format!("{} {}: {}", call.function, call.about, answer.body)
-        });
-        cells.equal(&answer.word().as_str(), &call.own, || {
-            format!("{} {}", call.function, call.about)
-        });
+        let answer = direct_sql(&client, &set(&call), &call_sql(&call), false).await;
+        let case = || format!("{} {}: {}", call.function, call.about, answer.body);
+        cells.check(!answer.body.contains("I am "), case);
+        cells.equal(&answer.word().as_str(), &call.own, case);
         plain_sql(&client, "discard all").await;
     }
+    // The trap is one: without the pin it springs, and whoever set it is the owner.
+    let calls = calls::all(&targets[0]);
+    let call = calls
+        .iter()
+        .find(|call| call.function == "bus_record")
+        .unwrap();
+    let setup = format!(
+        "alter function public.bus_record(text) set search_path = ''; {}",
+        set(call)
+    );
+    let answer = direct_sql(&client, &setup, &call_sql(call), false).await;
+    cells.check(answer.body.contains("I am postgres"), || {
+        answer.body.clone()
+    });
     cells.judge(100);
 }
 
