@@ -16,6 +16,7 @@ mod project;
 mod schema;
 mod server;
 mod slots;
+mod sql;
 mod stack;
 
 pub use gateway::{Answer, Gateway};

@@ -1,6 +1,6 @@
 //! What a project's database holds: the roles and rights of a hosted one, and our migrations.
 
-use super::postgres::{batch, connect, explain, quoted};
+use super::sql::{batch, connect, explain, quoted};
 use crate::{repo_root, sha256_hex};
 use anyhow::{Context, Result, bail};
 use std::fs;

@@ -2,8 +2,8 @@
 
 use super::background;
 use super::children::{self, Life, Process};
-use super::postgres::connect;
 use super::schema::Migrations;
+use super::sql::connect;
 use super::{lite, postrust};
 use anyhow::{Context, Result, bail};
 use std::fs;

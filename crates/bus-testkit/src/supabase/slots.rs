@@ -1,9 +1,9 @@
 //! The slots of the shared stack: whoever holds one has a database and its server for itself.
 
 use super::children::{Life, Process};
-use super::postgres::{batch, connect};
 use super::schema::{self, Migrations};
 use super::server::{self, Plan, Server};
+use super::sql::{batch, connect};
 use super::stack::{self, Stack};
 use crate::free_port;
 use anyhow::{Result, bail};

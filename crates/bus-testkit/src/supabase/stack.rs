@@ -7,8 +7,9 @@
 //!   * an advisory lock in PostgreSQL for each slot, held by the test that has it.
 
 use super::children::{Life, Process};
-use super::postgres::{Paths, Postgres, batch, connect};
+use super::postgres::{Paths, Postgres};
 use super::schema::HOSTED_ROLES;
+use super::sql::{batch, connect};
 use super::{background, place};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! Raw bytes to a function with one unnamed bytea parameter, as PostgREST documents it.
 
 use crate::supabase::keys;
-use crate::supabase::postgres::connect;
+use crate::supabase::sql::connect;
 use axum::Json;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
