@@ -63,7 +63,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match command {
         Command::Completions(flags) => commands::completions::run(&flags),
         Command::Demo(flags) => {
-            // Looks at no environment, so that it is the same everywhere.
+            // Looks at no environment but where the project is, so that it is the same everywhere.
             let format = global.log_format.unwrap_or_default();
             Logging {
                 format,
@@ -72,8 +72,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             }
             .install();
             let stop = interrupt::watch()?;
-            let work = commands::demo::run(context::output_of(&global), &flags);
-            interrupt::guard(&stop, Duration::ZERO, work).await
+            let work = commands::demo::run(context::output_of(&global), &global, &flags, &stop);
+            interrupt::guard(&stop, commands::demo::clean_up(&global), work).await
         }
         command => {
             let stop = interrupt::watch()?;

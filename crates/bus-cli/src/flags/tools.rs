@@ -10,8 +10,13 @@ use clap::Args;
 
 use super::values::{self, named_file};
 
+const DEMO_NOTES: &str = "\
+The daemon of the demo has a fresh embedded store. With --store supabase it uses the project that
+SUPABASE_URL and SUPABASE_KEY name, and removes what it stored there; no other setting counts.";
+
 /// `bus demo`.
 #[derive(Debug, Args)]
+#[command(after_help = DEMO_NOTES)]
 pub(crate) struct DemoFlags {
     /// A file of yours to send through a tool [default: the sources of bus, packed]
     #[arg(long, value_name = "FILE")]

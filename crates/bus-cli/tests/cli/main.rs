@@ -13,6 +13,7 @@ mod over_http;
 mod round_trips;
 mod settings;
 mod sharing;
+mod supabase;
 #[path = "../support/mod.rs"]
 mod support;
 mod usage;

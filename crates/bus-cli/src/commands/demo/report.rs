@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{
     input::Sample,
+    place::Place,
     rows::{Delivery, Row, throughput},
 };
 use crate::output::Output;
@@ -25,6 +26,7 @@ const HEADER: [&str; 8] = [
 /// The rows and what they were made with.
 #[derive(Debug)]
 pub(super) struct Report {
+    pub(super) store: Place,
     pub(super) rows: Vec<Row>,
     pub(super) input: Sample,
     pub(super) elapsed: Duration,
@@ -41,14 +43,16 @@ impl Report {
         if output.json {
             return Ok(output.json(&json!({
                 "ok": self.is_ok(),
+                "store": self.store.name(),
                 "rows": self.rows,
                 "input": { "title": self.input.title, "bytes": self.input.size, "sha256": self.input.digest },
                 "seconds": self.elapsed.as_secs_f64(),
             }))?);
         }
-        output.line(
-            "A daemon on a free port, a fresh embedded store, and a client that takes messages of up to 1 MiB.\n",
-        )?;
+        output.line(format!(
+            "A daemon on a free port, {}, and a client that takes messages of up to 1 MiB.\n",
+            self.store.title()
+        ))?;
         let mut table = output.table();
         table.set_header(HEADER);
         for row in &self.rows {

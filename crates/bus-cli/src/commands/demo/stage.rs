@@ -1,24 +1,30 @@
 //! What the demo plays on: a temporary folder, daemons on free ports, sessions with them.
 
-use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use bus_client::{MessageBusClient, settings::StoreSpec};
 use bus_daemon::{Daemon, DaemonConfig, RunningDaemon};
-use bus_model::{ByteSize, TransactionId};
+use bus_model::{ByteSize, SessionId, TransactionId};
 use bus_remote::{DaemonUrl, Remote, RemoteConfig};
 use secrecy::SecretString;
 use tempfile::TempDir;
 
-use super::input::Files;
+use super::{
+    input::Files,
+    place::{self, Place},
+};
 use crate::flags::DemoFlags;
 
 /// What a client with default limits takes: that of Python's websockets.
 pub(super) const CLIENT_LIMIT: usize = 1 << 20;
 /// A threshold that sends everything in one frame.
 const NO_THRESHOLD: u64 = 64 << 20;
-/// How long calls of an ended row may go on.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Which daemon a row plays against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +43,9 @@ pub(super) struct Stage {
     pub(super) files: Files,
     folder: TempDir,
     token: SecretString,
+    client: MessageBusClient,
+    /// Sessions that may have stored something where others store, too.
+    sessions: Option<Mutex<Vec<SessionId>>>,
     bus: RunningDaemon,
     one_frame: RunningDaemon,
     disabled: RunningDaemon,
@@ -44,20 +53,23 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Makes the files and starts the daemons.
-    pub(super) async fn set(flags: &DemoFlags) -> anyhow::Result<Self> {
+    pub(super) async fn set(flags: &DemoFlags, place: &Place) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("bus-demo-").context("no temporary folder")?;
         let root = folder.path().join("files");
         std::fs::create_dir(&root)?;
-        let (input, big_mb, place) = (flags.input.clone(), flags.big_mb, root.clone());
+        let store = folder.path().join("store");
+        // A project that cannot be used is told before files are made.
+        place.client(&store)?.build().check().await?;
+        let (input, big_mb, there) = (flags.input.clone(), flags.big_mb, root.clone());
         let files =
-            tokio::task::spawn_blocking(move || Files::write(&place, input.as_deref(), big_mb))
+            tokio::task::spawn_blocking(move || Files::write(&there, input.as_deref(), big_mb))
                 .await??;
         let token = SecretString::from(TransactionId::mint().to_string());
-        let store = StoreSpec::Embedded(folder.path().join("store"));
         let largest = files.big.size.max(files.input.size).max(100 << 20);
-        let client = MessageBusClient::builder()
+        let client = place
+            .client(&store)?
             .max_payload(ByteSize::new(largest)?)
-            .store_spec(store);
+            .build();
         let off = || {
             MessageBusClient::builder()
                 .store_spec(StoreSpec::Memory)
@@ -70,12 +82,14 @@ impl Stage {
                 .bind()
         };
         Ok(Self {
-            bus: start(client.build()).await?,
+            bus: start(client.clone()).await?,
             one_frame: start(off().threshold_bytes(NO_THRESHOLD).build()).await?,
             disabled: start(off().build()).await?,
             files,
             folder,
             token,
+            client,
+            sessions: matches!(place, Place::Supabase(_)).then(Mutex::default),
         })
     }
 
@@ -90,7 +104,12 @@ impl Stage {
         config.token = Some(self.token.clone());
         config.max_message = CLIENT_LIMIT;
         config.call_timeout = Duration::from_secs(600);
-        Ok(Remote::connect(config).await?)
+        let remote = Remote::connect(config).await?;
+        if let Some(sessions) = &self.sessions {
+            let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.push(remote.session_id().clone());
+        }
+        Ok(remote)
     }
 
     /// Where a fetched payload goes.
@@ -98,14 +117,24 @@ impl Stage {
         self.folder.path().join(format!("fetched-{name}"))
     }
 
-    /// Stops the daemons and removes every file.
-    pub(super) async fn clear(self) -> anyhow::Result<()> {
+    /// Stops the daemons, whose calls may go on for `grace`, and removes every file and message.
+    pub(super) async fn clear(self, grace: Duration) -> anyhow::Result<()> {
         for daemon in [self.bus, self.one_frame, self.disabled] {
-            daemon.shutdown(GRACE).await;
+            daemon.shutdown(grace).await;
         }
+        let removed = match self.sessions {
+            Some(sessions) => {
+                let sessions = sessions
+                    .into_inner()
+                    .unwrap_or_else(PoisonError::into_inner);
+                place::remove(&self.client, &sessions).await
+            }
+            None => Ok(()),
+        };
         self.folder
             .close()
-            .context("the temporary folder could not be removed")
+            .context("the temporary folder could not be removed")?;
+        removed
     }
 }
 
