@@ -34,6 +34,9 @@ pub struct DaemonConfig {
     /// Purge acknowledged messages this long after their acknowledgement; `None` keeps them until
     /// they expire.
     pub acknowledged_grace: Option<Duration>,
+    /// How long entries of the audit log are kept (`BUS_AUDIT_DAYS`), 30 days by default; the purge
+    /// removes older ones. Zero means that none are written.
+    pub audit_kept: Duration,
 }
 
 impl Default for DaemonConfig {
@@ -48,6 +51,7 @@ impl Default for DaemonConfig {
             limits: Limits::default(),
             purge_interval: Duration::from_secs(3600),
             acknowledged_grace: None,
+            audit_kept: Duration::from_secs(30 * 86_400),
         }
     }
 }
@@ -64,6 +68,7 @@ impl fmt::Debug for DaemonConfig {
             .field("limits", &self.limits)
             .field("purge_interval", &self.purge_interval)
             .field("acknowledged_grace", &self.acknowledged_grace)
+            .field("audit_kept", &self.audit_kept)
             .finish()
     }
 }

@@ -14,10 +14,12 @@ use bus_model::{ContentType, MessageBusRecord, ProviderName, Retrieval, SessionI
 use bus_protocol::{
     CallError, CallToolRes, ErrorCode, InlineResult, Output, OutputsPayload, RequestId, ServerFrame,
 };
+use bus_store::records::RouteTaken;
 use chrono::Utc;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::{
+    audit::Why,
     metrics::Metrics,
     tools::{ToolError, ToolOutput},
 };
@@ -41,19 +43,30 @@ pub(crate) struct Delivered {
     pub(crate) outcome: &'static str,
     /// Size of the payload, as far as it is known.
     pub(crate) payload_bytes: u64,
+    /// For the audit log.
+    pub(crate) why: Why,
 }
 
 impl Delivered {
     /// The call ended in `error`.
     pub(crate) fn failed(origin: &Origin, error: CallError, payload_bytes: u64) -> Self {
         let outcome = error.code.as_label();
+        let why = Why::failed(&error);
         let frame = CallToolRes::failed(origin.request_id.clone(), error);
         Self {
             frame: ServerFrame::CallToolRes(frame).to_json(),
             route: "none",
             outcome,
             payload_bytes,
+            why,
         }
+    }
+
+    /// The same, after the steps that `why` tells of.
+    fn after(mut self, why: Why) -> Self {
+        self.why.skipped = why.skipped;
+        self.why.store = why.store;
+        self
     }
 }
 
@@ -109,8 +122,10 @@ impl Delivery<'_> {
         match self.decide(&inline) {
             Decision::Inline { with_text } => self.inline(&inline, with_text, bytes),
             Decision::Publish => {
+                let why = self.not_inline(inline.frame_bytes());
                 let source = Source::bytes(payload.into_bytes());
-                self.publish(source, ContentType::json(), Some(bytes)).await
+                self.publish(source, ContentType::json(), Some(bytes), why)
+                    .await
             }
             Decision::TooLarge { limit } => self.too_large(inline.frame_bytes(), limit),
         }
@@ -135,7 +150,8 @@ impl Delivery<'_> {
                 Route::TooLarge { limit } => self.too_large(bytes, limit),
                 Route::Inline | Route::Publish => {
                     let source = Source::reader(io::Cursor::new(head).chain(reader), length);
-                    self.publish(source, content_type, length).await
+                    let why = self.not_inline(bytes);
+                    self.publish(source, content_type, length, why).await
                 }
             };
         }
@@ -151,8 +167,9 @@ impl Delivery<'_> {
             Decision::Inline { with_text } => self.inline(&inline, with_text, bytes),
             Decision::TooLarge { limit } => self.too_large(inline.frame_bytes(), limit),
             Decision::Publish => {
+                let why = self.not_inline(inline.frame_bytes());
                 let source = Source::bytes(head);
-                self.publish(source, content_type, Some(bytes)).await
+                self.publish(source, content_type, Some(bytes), why).await
             }
         }
     }
@@ -160,15 +177,32 @@ impl Delivery<'_> {
     /// Bytes that are not UTF-8 have no place in a JSON frame, however few they are.
     async fn binary(&self, payload: Vec<u8>, content_type: ContentType) -> Delivered {
         let bytes = payload.len() as u64;
+        let why = Why::new("no text").not(
+            RouteTaken::INLINE,
+            "bytes that are not UTF-8 have no place in a frame",
+        );
         if self.client.is_enabled() {
             let source = Source::bytes(payload);
-            return self.publish(source, content_type, Some(bytes)).await;
+            return self.publish(source, content_type, Some(bytes), why).await;
         }
         let message = format!(
             "the result has {bytes} bytes that are not UTF-8, which cannot go inline, and the \
              message bus is disabled: set MESSAGE_BUS_ENABLED=true"
         );
-        self.failed(CallError::new(ErrorCode::Undeliverable, message), bytes)
+        let error = CallError::new(ErrorCode::Undeliverable, message);
+        let why = why.not(RouteTaken::CLAIM, "the message bus is disabled");
+        self.failed(error, bytes).after(why)
+    }
+
+    /// Why a payload whose frame has at least so many bytes does not go inline.
+    fn not_inline(&self, frame_bytes: u64) -> Why {
+        Why::new("too big for one frame").not(
+            RouteTaken::INLINE,
+            format!(
+                "the frame has {frame_bytes} bytes or more, at most {} go inline",
+                self.threshold()
+            ),
+        )
     }
 
     fn decide(&self, inline: &InlineResult<'_>) -> Decision {
@@ -190,6 +224,7 @@ impl Delivery<'_> {
             route: "inline",
             outcome: "ok",
             payload_bytes,
+            why: Why::new("it fits one frame"),
         }
     }
 
@@ -198,6 +233,7 @@ impl Delivery<'_> {
         source: Source,
         content_type: ContentType,
         payload_bytes: Option<u64>,
+        mut why: Why,
     ) -> Delivered {
         let tool = self.origin.tool_name.as_str();
         tracing::info!(tool, payload_bytes, "storing large payload");
@@ -206,18 +242,24 @@ impl Delivery<'_> {
             .client
             .publish(self.message(content_type), source)
             .await;
-        let seconds = start.elapsed().as_secs_f64();
-        self.metrics.store_latency("publish", seconds);
-        match published.map(|published| self.reference(&published)) {
+        let took = start.elapsed();
+        why.store = Some(took);
+        self.metrics.store_latency("publish", took.as_secs_f64());
+        match published.map(|published| self.reference(&published, why.clone())) {
             Ok(Some(delivered)) => delivered,
             Ok(None) => {
                 let message = "the store gave no digest of what it stored: this is a bug";
                 let error = CallError::new(ErrorCode::Undeliverable, message);
+                let why = why.not(RouteTaken::CLAIM, message);
                 self.failed(error, payload_bytes.unwrap_or_default())
+                    .after(why)
             }
             Err(error) => {
                 tracing::warn!(tool, payload_bytes, error = %chain(&error), "not published");
-                self.failed(not_published(&error), payload_bytes.unwrap_or_default())
+                let error = not_published(&error);
+                let why = why.not(RouteTaken::CLAIM, error.message.as_str());
+                self.failed(error, payload_bytes.unwrap_or_default())
+                    .after(why)
             }
         }
     }
@@ -234,7 +276,8 @@ impl Delivery<'_> {
     }
 
     /// `None` where the record lacks what a complete message has.
-    fn reference(&self, published: &Published) -> Option<Delivered> {
+    fn reference(&self, published: &Published, mut why: Why) -> Option<Delivered> {
+        why.transaction_id = Some(published.record.transaction_id.clone());
         let retrieval = retrieval(&published.record)?;
         let request_id = self.origin.request_id.clone();
         let frame = CallToolRes::reference(request_id, &published.claim(), retrieval);
@@ -243,6 +286,7 @@ impl Delivery<'_> {
             route: "claim",
             outcome: "ok",
             payload_bytes: published.record.payload_size_bytes,
+            why,
         })
     }
 
@@ -255,7 +299,9 @@ impl Delivery<'_> {
             "the result needs a frame of at least {frame_bytes} bytes, inline at most {limit} are \
              sent, and {why}"
         );
-        self.failed(CallError::new(ErrorCode::TooLarge, message), frame_bytes)
+        let skipped = self.not_inline(frame_bytes).not(RouteTaken::CLAIM, why);
+        let error = CallError::new(ErrorCode::TooLarge, message);
+        self.failed(error, frame_bytes).after(skipped)
     }
 
     fn failed(&self, error: CallError, payload_bytes: u64) -> Delivered {

@@ -49,9 +49,11 @@
 //! | [`tools`] | what a client may call |
 //! | `http` | the HTTP API |
 //! | `ws`, `delivery`, `results` | WebSocket sessions, how a result travels, kept results |
+//! | `audit` | an entry a call, written behind the calls' backs |
 //! | [`metrics`] | what is counted |
 //! | [`token`] | the token that clients must show |
 
+mod audit;
 pub mod config;
 mod delivery;
 pub mod error;

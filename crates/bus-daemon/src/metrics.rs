@@ -35,6 +35,7 @@ pub struct Metrics {
     http_aborted: Counter,
     purged: Family<Reason, Counter>,
     purged_bytes: Counter,
+    audit_entries: Family<AuditResult, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,6 +71,11 @@ struct Reason {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuditResult {
+    result: &'static str,
+}
+
 /// From 0.5 ms to about 131 s, doubling.
 fn seconds_histogram() -> Histogram {
     Histogram::new(exponential_buckets(0.0005, 2.0, 19))
@@ -95,6 +101,7 @@ impl Metrics {
             http_aborted: Counter::default(),
             purged: Family::default(),
             purged_bytes: Counter::default(),
+            audit_entries: Family::default(),
         };
         metrics.register_calls();
         metrics.register_http();
@@ -184,6 +191,11 @@ impl Metrics {
             "Stored bytes freed by the purge",
             Unit::Bytes,
             self.purged_bytes.clone(),
+        );
+        r.register(
+            "audit_entries",
+            "Entries of the audit log, by what became of them: written, dropped or purged",
+            self.audit_entries.clone(),
         );
     }
 
@@ -298,6 +310,13 @@ impl Metrics {
                 .inc_by(count);
         }
         self.purged_bytes.inc_by(report.freed_bytes);
+    }
+
+    /// Entries of the audit log were `written`, `dropped` or `purged`.
+    pub fn audit_entries(&self, result: &'static str, count: u64) {
+        self.audit_entries
+            .get_or_create_owned(&AuditResult { result })
+            .inc_by(count);
     }
 
     /// Everything, in the OpenMetrics text form that Prometheus reads ([`Metrics::CONTENT_TYPE`]).

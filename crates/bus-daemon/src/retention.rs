@@ -1,8 +1,9 @@
-//! Purging in the background: expired messages and what dead writers left behind.
+//! Purging in the background: expired messages, what dead writers left behind, and old entries of
+//! the audit log.
 
 use std::{sync::Arc, time::Duration};
 
-use bus_client::ClientError;
+use bus_client::{ClientError, ClientErrorKind};
 use bus_store::{PurgeOptions, PurgeReport};
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -14,6 +15,8 @@ use crate::{delivery::chain, state::AppState};
 const FIRST: Duration = Duration::from_secs(10);
 /// How long after a failure the next try comes, at most.
 const RETRY: Duration = Duration::from_secs(60);
+/// Audit entries removed at a time.
+const AUDIT_BATCH: u32 = 1000;
 
 /// Purges again and again until the daemon shuts down.
 pub(crate) async fn run(state: Arc<AppState>) {
@@ -52,7 +55,29 @@ async fn purge(state: &AppState) -> Result<PurgeReport, ClientError> {
         acknowledged_after: state.config.acknowledged_grace,
         ..PurgeOptions::default()
     };
-    state.client.purge(&options).await
+    let report = state.client.purge(&options).await?;
+    purge_audit(state).await?;
+    Ok(report)
+}
+
+/// Removes entries of the audit log that are older than they are kept.
+async fn purge_audit(state: &AppState) -> Result<(), ClientError> {
+    let kept = state.config.audit_kept;
+    let audit = match state.client.records().await {
+        Ok(records) if !kept.is_zero() => records.audit,
+        Err(error) if error.kind() != ClientErrorKind::Settings => return Err(error),
+        _ => return Ok(()),
+    };
+    loop {
+        let purged = audit.purge(kept, AUDIT_BATCH).await?;
+        if purged.removed > 0 {
+            state.metrics.audit_entries("purged", purged.removed);
+            tracing::info!(entries = purged.removed, "purged the audit log");
+        }
+        if !purged.more {
+            return Ok(());
+        }
+    }
 }
 
 fn tell(state: &AppState, report: &PurgeReport) {

@@ -7,6 +7,7 @@ use secrecy::ExposeSecret as _;
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 
 use crate::{
+    audit,
     config::DaemonConfig,
     error::DaemonError,
     http,
@@ -100,6 +101,7 @@ impl std::fmt::Debug for DaemonBuilder {
 pub struct RunningDaemon {
     state: Arc<AppState>,
     server: JoinHandle<()>,
+    audit: JoinHandle<()>,
 }
 
 impl RunningDaemon {
@@ -109,8 +111,13 @@ impl RunningDaemon {
         let serving = http::connection::serve(listener, router, Arc::clone(&state));
         let server = tokio::spawn(serving);
         state.tasks.spawn(retention::run(Arc::clone(&state)));
+        let audit = tokio::spawn(write_audit(Arc::clone(&state)));
         tracing::info!(address = %state.local_addr(), tools = state.tools.len(), "listening");
-        Self { state, server }
+        Self {
+            state,
+            server,
+            audit,
+        }
     }
 
     /// Where the daemon listens.
@@ -137,6 +144,8 @@ impl RunningDaemon {
     pub async fn shutdown(mut self, grace: Duration) {
         /// What sessions get on top of the grace to send their last frames.
         const LAST_FRAMES: Duration = Duration::from_secs(5);
+        /// What the audit log gets on top of that to write its last entries.
+        const LAST_ENTRIES: Duration = Duration::from_secs(5);
 
         tracing::info!(
             ?grace,
@@ -150,6 +159,10 @@ impl RunningDaemon {
             if timeout(LAST_FRAMES, self.ended()).await.is_err() {
                 tracing::warn!("gave up connections that did not end");
             }
+        }
+        self.state.audit.close();
+        if timeout(LAST_ENTRIES, &mut self.audit).await.is_err() {
+            tracing::warn!("gave up the last entries of the audit log");
         }
     }
 
@@ -166,6 +179,13 @@ impl Drop for RunningDaemon {
         self.state.shutdown.cancel();
         self.state.grace_over.cancel();
         self.server.abort();
+        self.audit.abort();
+    }
+}
+
+async fn write_audit(state: Arc<AppState>) {
+    if let Some(queue) = state.audit.take_queue() {
+        audit::write(state, queue).await;
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    audit::Audit,
     config::DaemonConfig,
     metrics::Metrics,
     results::{Bounds, Results},
@@ -46,6 +47,8 @@ pub struct AppState {
     pub tasks: TaskTracker,
     /// Results of calls, for clients that repeat one.
     pub(crate) results: Mutex<Results>,
+    /// The way into the audit log.
+    pub(crate) audit: Audit,
     local_addr: SocketAddr,
     capacity: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
@@ -73,6 +76,7 @@ impl AppState {
                 bytes: config.limits.results_bytes,
                 count: config.limits.results_count,
             })),
+            audit: Audit::new(!config.audit_kept.is_zero()),
             config,
             client,
             tools,

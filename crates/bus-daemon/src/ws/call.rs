@@ -3,7 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{requests::progress, session::Session};
 use crate::{
+    audit::{self, Times},
     delivery::{Delivered, Delivery, Origin, tool_failed},
     results::{CallKey, Fingerprint},
     state::AppState,
@@ -98,7 +99,8 @@ pub(crate) async fn run(state: Arc<AppState>, session: Arc<Session>, call: Call)
     let context = context(&session, &origin, arguments);
     // Whichever way the work ends, what the tool left running elsewhere is told.
     let ended = context.cancel.clone().drop_guard();
-    let work = deliver(&state, &*tool, context, &origin);
+    let tool_took = OnceLock::new();
+    let work = deliver(&state, &*tool, context, &origin, &tool_took);
     let (delivered, keep) = match limited(work, timeout, &state, &session, &origin).await {
         Ended::Delivered(delivered) => (Some(delivered), true),
         Ended::Unwanted => (None, false),
@@ -107,7 +109,12 @@ pub(crate) async fn run(state: Arc<AppState>, session: Arc<Session>, call: Call)
     };
     drop(ended);
     drop(places.all);
-    record(&state, &origin, delivered.as_ref(), start.elapsed());
+    let total = start.elapsed();
+    let times = Times {
+        tool: tool_took.get().copied().unwrap_or(total),
+        total,
+    };
+    record(&state, &origin, delivered.as_ref(), times);
     let frame = delivered.map(|delivered| Utf8Bytes::from(delivered.frame));
     let kept = frame.clone().filter(|_| keep);
     end(&state, &session, origin.request_id, fingerprint, kept);
@@ -163,13 +170,17 @@ async fn deliver(
     tool: &dyn Tool,
     context: ToolContext,
     origin: &Origin,
+    tool_took: &OnceLock<Duration>,
 ) -> Delivered {
     let delivery = Delivery {
         client: &state.client,
         metrics: &state.metrics,
         origin,
     };
-    match tool.call(context).await {
+    let start = Instant::now();
+    let answered = tool.call(context).await;
+    tool_took.get_or_init(|| start.elapsed());
+    match answered {
         Ok(output) => delivery.deliver(output).await,
         Err(error) => Delivered::failed(origin, tool_failed(&error), 0),
     }
@@ -217,8 +228,12 @@ fn panicked(origin: &Origin) -> Delivered {
     Delivered::failed(origin, CallError::new(ErrorCode::ExecError, message), 0)
 }
 
-/// The one event and the counts of a call.
-fn record(state: &AppState, origin: &Origin, delivered: Option<&Delivered>, took: Duration) {
+/// The one event, the counts and the audit entry of a call.
+fn record(state: &AppState, origin: &Origin, delivered: Option<&Delivered>, times: Times) {
+    let took = times.total;
+    state.audit.offer(&state.metrics, || {
+        audit::of_call(state.client.principal(), origin, delivered, times)
+    });
     let (route, outcome, bytes) = delivered.map_or(("none", "cancelled", 0), |delivered| {
         (delivered.route, delivered.outcome, delivered.payload_bytes)
     });

@@ -21,6 +21,7 @@ use super::{
     writer::Gone,
 };
 use crate::{
+    audit,
     delivery::unix_seconds,
     results::{CallKey, Fingerprint},
     state::AppState,
@@ -176,7 +177,10 @@ async fn call_tool(
         .and_then(|work| Ok((work, call::places(state, session)?)));
     let ((tool, arguments), places) = match places {
         Ok(ready) => ready,
-        Err(error) => return session.outbox.send(failed(asked.request_id, error)).await,
+        Err(error) => {
+            refused(state, session, &asked.request_id, &asked.name, &error);
+            return session.outbox.send(failed(asked.request_id, error)).await;
+        }
     };
     let timeout = tool
         .spec()
@@ -208,6 +212,20 @@ async fn call_tool(
     Ok(())
 }
 
+/// The audit entry of a call that does not start.
+fn refused(
+    state: &AppState,
+    session: &Session,
+    request_id: &RequestId,
+    name: &str,
+    error: &CallError,
+) {
+    state.audit.offer(&state.metrics, || {
+        let principal = state.client.principal();
+        audit::of_refusal(principal, &session.id, request_id, name, error)
+    });
+}
+
 /// The answer to a call whose request id was used before.
 fn earlier(state: &AppState, session: &Session, asked: &Asked) -> Option<Utf8Bytes> {
     // A call moves from the running ones to the results under this lock, so that a look in between
@@ -225,7 +243,9 @@ fn earlier(state: &AppState, session: &Session, asked: &Asked) -> Option<Utf8Byt
         }
     };
     Some(if known != asked.fingerprint {
-        failed(asked.request_id.clone(), taken(&asked.request_id)).into()
+        let error = taken(&asked.request_id);
+        refused(state, session, &asked.request_id, &asked.name, &error);
+        failed(asked.request_id.clone(), error).into()
     } else if let Some(frame) = result {
         frame
     } else {

@@ -4,6 +4,7 @@
     reason = "helpers of tests fail loudly, as tests do"
 )]
 
+mod audit;
 mod calls;
 mod command_tools;
 mod delivery;

@@ -162,6 +162,12 @@ impl Outcome {
     /// The call succeeded and was answered.
     pub const OK: Self = Self(Cow::Borrowed("ok"));
 
+    /// An outcome that is known when the program is written; `unknown` where it is not legal.
+    #[must_use]
+    pub fn known(word: &'static str) -> Self {
+        Self::new(word).unwrap_or(Self(Cow::Borrowed("unknown")))
+    }
+
     /// Whether the call succeeded.
     #[must_use]
     pub fn is_ok(&self) -> bool {
