@@ -7,8 +7,8 @@ use crate::free_port;
 use anyhow::Result;
 use std::process::Command;
 
-/// A request that it answers once it serves: path and header line.
-pub(crate) const PROBE: (&str, &str) = ("/", "Accept: application/json");
+/// A request that it answers once it serves.
+pub(crate) const PROBE: &str = "/";
 
 /// Statement timeouts, which it wants to be told (ms).
 const ROLE_SETTINGS: &str = r#"{"anon":{"statement_timeout":3000},"authenticated":{"statement_timeout":8000},"service_role":{"statement_timeout":8000}}"#;

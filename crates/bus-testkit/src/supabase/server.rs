@@ -2,6 +2,7 @@
 
 use super::background;
 use super::children::{self, Life, Process};
+use super::keys::SECRET_KEY;
 use super::schema::Migrations;
 use super::sql::connect;
 use super::{lite, postrust};
@@ -86,13 +87,13 @@ fn launch(plan: &Plan) -> Result<Child> {
 }
 
 async fn wait_until_ready(plan: &Plan, process: Process) -> Result<()> {
-    let (path, header) = match plan.server {
+    let path = match plan.server {
         Server::Lite => lite::PROBE,
         Server::Postrust => postrust::PROBE,
     };
     let start = Instant::now();
     loop {
-        match status(plan.addr(), path, header).await {
+        match status(plan.addr(), path).await {
             Ok(code) if code < 500 => return Ok(()),
             _ if !process.alive() => bail!("{}", fault(plan)),
             _ if start.elapsed() > START_LIMIT => bail!("{}", fault(plan)),
@@ -111,11 +112,12 @@ fn fault(plan: &Plan) -> String {
 }
 
 /// The status of a GET, read from the first line of the answer.
-async fn status(addr: SocketAddr, path: &str, header: &str) -> Result<u16> {
+async fn status(addr: SocketAddr, path: &str) -> Result<u16> {
     let ask = async {
         let mut stream = TcpStream::connect(addr).await?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n{header}\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {addr}\r\napikey: {SECRET_KEY}\r\nConnection: close\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
