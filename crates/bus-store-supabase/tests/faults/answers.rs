@@ -52,7 +52,10 @@ async fn at_every_call(answer: &Answer, expected: &Expected) {
     expected.check(&rig, store.begin(&new).await);
     let token = begin_new(store, &new).await.token;
     gateway.answer_next(1, "bus_put_chunk", answer);
-    expected.check(&rig, store.put_chunk(&token, 0, body.chunks[0].clone()).await);
+    expected.check(
+        &rig,
+        store.put_chunk(&token, 0, body.chunks[0].clone()).await,
+    );
     send(store, &token, &body, 0..2).await;
     gateway.answer_next(1, "bus_commit", answer);
     expected.check(&rig, store.commit(&token, &body.manifest).await);
@@ -87,21 +90,33 @@ fn json(status: u16, text: &str) -> Answer {
 }
 
 #[rstest]
-#[case::too_many(Answer::new(429, "too many requests"), expect(Kind::Overloaded, true, "try again later"))]
-#[case::unavailable(Answer::new(503, "upstream is away"), expect(Kind::Unavailable, true, ""))]
+#[case::too_many(
+    Answer::new(429, "too many requests"),
+    expect(Kind::Overloaded, true, "try again later")
+)]
+#[case::unavailable(
+    Answer::new(503, "upstream is away"),
+    expect(Kind::Unavailable, true, "")
+)]
 #[case::bad_gateway(html(502), expect(Kind::Unavailable, true, "502"))]
 #[case::gateway_timeout(html(504), expect(Kind::Timeout, true, "504"))]
 #[case::request_timeout(html(408), expect(Kind::Timeout, true, "try again"))]
 #[case::web_server_down(html(521), expect(Kind::Unavailable, true, "521"))]
 #[case::origin_timeout(html(524), expect(Kind::Timeout, true, "524"))]
 #[case::project_timeout(Answer::new(544, "timed out"), expect(Kind::Timeout, true, "544"))]
-#[case::paused(Answer::new(540, "project paused"), expect(Kind::Unavailable, false, "dashboard"))]
+#[case::paused(
+    Answer::new(540, "project paused"),
+    expect(Kind::Unavailable, false, "dashboard")
+)]
 #[case::too_large(html(413), expect(Kind::TooLarge, false, "smaller chunks"))]
 #[case::bare_error(html(500), expect(Kind::Internal, false, "logs"))]
 #[case::redirect(html(302), expect(Kind::InvalidInput, false, "SUPABASE_URL"))]
 #[case::no_path(html(404), expect(Kind::InvalidInput, false, "SUPABASE_URL"))]
 #[case::pool_empty(
-    json(504, r#"{"code":"PGRST003","message":"Timed out acquiring connection from connection pool."}"#),
+    json(
+        504,
+        r#"{"code":"PGRST003","message":"Timed out acquiring connection from connection pool."}"#
+    ),
     expect(Kind::Timeout, true, "try again")
 )]
 #[case::no_database(
@@ -109,7 +124,10 @@ fn json(status: u16, text: &str) -> Answer {
     expect(Kind::Unavailable, true, "try again")
 )]
 #[case::read_only(
-    json(500, r#"{"code":"25006","message":"cannot execute INSERT in a read-only transaction"}"#),
+    json(
+        500,
+        r#"{"code":"25006","message":"cannot execute INSERT in a read-only transaction"}"#
+    ),
     expect(Kind::Unavailable, false, "delete something")
 )]
 #[case::too_many_connections(
@@ -117,7 +135,10 @@ fn json(status: u16, text: &str) -> Answer {
     expect(Kind::Overloaded, true, "try again later")
 )]
 #[case::lite_has_one_code(
-    json(500, r#"{"code":"SUP","message":"canceling statement due to statement timeout"}"#),
+    json(
+        500,
+        r#"{"code":"SUP","message":"canceling statement due to statement timeout"}"#
+    ),
     expect(Kind::Timeout, false, "statement timeout")
 )]
 #[case::a_page_that_is_no_error(html(200), expect(Kind::Internal, false, "SUPABASE_URL"))]
@@ -138,19 +159,42 @@ async fn the_wait_that_is_asked_for_is_handed_on(
 ) {
     let rig = Rig::shared().await;
     let at = (Utc::now() + TimeDelta::seconds(90)).format("%a, %d %b %Y %H:%M:%S GMT");
-    let value = if as_date { at.to_string() } else { "90".to_owned() };
+    let value = if as_date {
+        at.to_string()
+    } else {
+        "90".to_owned()
+    };
     let answer = Answer::new(status, "later").header("retry-after", value);
     let (new, body) = (message("m"), Body::of(1, 1));
     rig.project.gateway().answer_next(2, "bus_put", &answer);
-    let error = rig.store.put(&new, &body.manifest, &body.chunks).await.unwrap_err();
+    let error = rig
+        .store
+        .put(&new, &body.manifest, &body.chunks)
+        .await
+        .unwrap_err();
     let wait = error.retry_after().expect("a wait");
-    assert!(wait <= Duration::from_secs(90) && wait > Duration::from_secs(60), "{wait:?}");
+    assert!(
+        wait <= Duration::from_secs(90) && wait > Duration::from_secs(60),
+        "{wait:?}"
+    );
     assert!(error.is_transient(), "{error:?}");
 
-    let told = rig.client().publish(client_message("m"), body.payload.clone()).await.unwrap_err();
+    let told = rig
+        .client()
+        .publish(client_message("m"), body.payload.clone())
+        .await
+        .unwrap_err();
     assert_eq!(told.kind(), ClientErrorKind::Unavailable);
-    assert!(told.retry_after().is_some_and(|wait| wait > Duration::from_secs(60)), "{told:?}");
-    let done = rig.client().publish(client_message("m"), body.payload.clone()).await.unwrap();
+    assert!(
+        told.retry_after()
+            .is_some_and(|wait| wait > Duration::from_secs(60)),
+        "{told:?}"
+    );
+    let done = rig
+        .client()
+        .publish(client_message("m"), body.payload.clone())
+        .await
+        .unwrap();
     rig.whole(&done.record.key(), &body).await;
 }
 
@@ -165,9 +209,15 @@ fn client_message(id: &str) -> bus_client::Message {
 #[tokio::test]
 async fn a_paused_project_is_left_alone_for_long() {
     let rig = Rig::shared().await;
-    rig.project.gateway().answer_next(1, "", &Answer::new(540, "project paused"));
+    rig.project
+        .gateway()
+        .answer_next(1, "", &Answer::new(540, "project paused"));
     let error = rig.failed(rig.store.check().await, Kind::Unavailable);
-    assert!(error.retry_after().is_some_and(|wait| wait >= Duration::from_secs(60)));
+    assert!(
+        error
+            .retry_after()
+            .is_some_and(|wait| wait >= Duration::from_secs(60))
+    );
 }
 
 /// What breaks off inside, is not what our functions answer, or promises what it does not hold.

@@ -12,7 +12,10 @@ use crate::kit::{Body, Rig, key, message, publish};
 macro_rules! behind_the_guards {
     ($rig:expr) => {{
         let client = $rig.project.connect().await.unwrap();
-        client.batch_execute("set session_replication_role = replica").await.unwrap();
+        client
+            .batch_execute("set session_replication_role = replica")
+            .await
+            .unwrap();
         client
     }};
 }
@@ -61,7 +64,10 @@ async fn a_chunk_that_was_changed_is_not_handed_out() {
         vandal.batch_execute(&sql).await.unwrap();
         let (got, kind) = until_the_error(&fetched(&rig, "message").await).await;
         tells_of_damage(kind);
-        assert!(got[..] == body.payload[..2 * Body::CHUNK], "whole chunks before the damage");
+        assert!(
+            got[..] == body.payload[..2 * Body::CHUNK],
+            "whole chunks before the damage"
+        );
         // A range that does not touch it is as good as before.
         let range = fetched(&rig, "message").await;
         let mut first = range.range(0..100).unwrap();
@@ -81,7 +87,10 @@ async fn a_chunk_that_is_missing_is_told() {
     let vandal = behind_the_guards!(rig);
     let body = Body::of(4, 1);
     let key = publish(rig.direct.as_ref(), "message", &body).await;
-    vandal.batch_execute("delete from public.message_bus_chunks where seq = 1").await.unwrap();
+    vandal
+        .batch_execute("delete from public.message_bus_chunks where seq = 1")
+        .await
+        .unwrap();
     let id = rig.store.open(&key).await.unwrap().record.id;
     let mut stream = rig.store.chunks(&key.principal, id, 0..4).await.unwrap();
     let first: Bytes = stream.next().await.unwrap().unwrap();
@@ -105,12 +114,18 @@ async fn the_body_of_a_small_message_that_was_changed_is_not_handed_out() {
     let rig = Rig::shared().await;
     let vandal = behind_the_guards!(rig);
     let (new, body) = (message("small"), Body::of(1, 1));
-    rig.direct.put(&new, &body.manifest, &body.chunks).await.unwrap();
+    rig.direct
+        .put(&new, &body.manifest, &body.chunks)
+        .await
+        .unwrap();
     vandal.batch_execute("update public.message_bus set payload = set_byte(payload, 0, get_byte(payload, 0) # 128)").await.unwrap();
     let (got, kind) = until_the_error(&fetched(&rig, "small").await).await;
     tells_of_damage(kind);
     assert!(got.is_empty());
-    vandal.batch_execute("update public.message_bus set payload = null").await.unwrap();
+    vandal
+        .batch_execute("update public.message_bus set payload = null")
+        .await
+        .unwrap();
     let (got, kind) = until_the_error(&fetched(&rig, "small").await).await;
     tells_of_damage(kind);
     assert!(got.is_empty());
@@ -145,7 +160,10 @@ async fn a_record_that_was_changed_is_not_believed() {
         rig.whole(&key, &body).await;
     }
     // Written by a newer bus.
-    vandal.batch_execute("update public.message_bus set manifest = set_byte(manifest, 5, 9)").await.unwrap();
+    vandal
+        .batch_execute("update public.message_bus set manifest = set_byte(manifest, 5, 9)")
+        .await
+        .unwrap();
     rig.failed(rig.store.open(&key).await, Kind::NewerFormat);
 }
 

@@ -23,14 +23,19 @@ impl Pending {
     }
 
     async fn chunk(&self, store: &dyn Store) -> Result<(), StoreError> {
-        store.put_chunk(&self.token, 2, self.body.chunks[2].clone()).await
+        store
+            .put_chunk(&self.token, 2, self.body.chunks[2].clone())
+            .await
     }
 
     /// The rest; nothing that happened before shows.
     async fn finish(self, rig: &Rig) {
         rig.absent(&self.new.key, &self.body).await;
         self.chunk(rig.store.as_ref()).await.unwrap();
-        rig.store.commit(&self.token, &self.body.manifest).await.unwrap();
+        rig.store
+            .commit(&self.token, &self.body.manifest)
+            .await
+            .unwrap();
         rig.whole(&self.new.key, &self.body).await;
     }
 
@@ -43,7 +48,10 @@ impl Pending {
 macro_rules! holding {
     ($rig:expr, $sql:expr) => {{
         let client = $rig.project.connect().await.unwrap();
-        client.batch_execute(&format!("begin; {}", $sql)).await.unwrap();
+        client
+            .batch_execute(&format!("begin; {}", $sql))
+            .await
+            .unwrap();
         client
     }};
 }
@@ -57,7 +65,9 @@ async fn somebody_waits(rig: &Rig) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENT, wait).await.expect("a statement waits for the lock");
+    tokio::time::timeout(PATIENT, wait)
+        .await
+        .expect("a statement waits for the lock");
 }
 
 /// A setting of every session of the server in this database.
@@ -65,14 +75,20 @@ async fn set(rig: &mut Rig, setting: &str) {
     let database = rig.project.database();
     let sql = format!("alter database \"{database}\" set {setting}");
     let client = rig.project.connect().await.unwrap();
-    client.batch_execute("set default_transaction_read_only = off").await.unwrap();
+    client
+        .batch_execute("set default_transaction_read_only = off")
+        .await
+        .unwrap();
     client.batch_execute(&sql).await.unwrap();
     rig.project.restart_server().await.unwrap();
 }
 
 fn tells_of_the_time_limit(rig: &Rig, result: Result<(), StoreError>) {
     let error = rig.failed(result, Kind::Timeout);
-    assert!(!error.is_transient(), "the same statement would take as long again");
+    assert!(
+        !error.is_transient(),
+        "the same statement would take as long again"
+    );
     assert!(error.to_string().contains("statement timeout"), "{error}");
 }
 
@@ -81,12 +97,21 @@ async fn statements_time_out(rig: &Rig) {
     let pending = Pending::new(rig, "pending").await;
     let holder = holding!(
         rig,
-        format!("select from public.message_bus where {} for update", pending.row())
+        format!(
+            "select from public.message_bus where {} for update",
+            pending.row()
+        )
     );
     tells_of_the_time_limit(rig, pending.chunk(rig.store.as_ref()).await);
-    let commit = rig.store.commit(&pending.token, &pending.body.manifest).await;
+    let commit = rig
+        .store
+        .commit(&pending.token, &pending.body.manifest)
+        .await;
     tells_of_the_time_limit(rig, commit.map(drop));
-    holder.batch_execute("rollback; begin; lock table public.message_bus").await.unwrap();
+    holder
+        .batch_execute("rollback; begin; lock table public.message_bus")
+        .await
+        .unwrap();
     let (new, body) = (message("put"), Body::of(1, 2));
     let put = rig.store.put(&new, &body.manifest, &body.chunks).await;
     tells_of_the_time_limit(rig, put.map(drop));
@@ -110,7 +135,11 @@ async fn a_statement_timeout_of_lite_is_told_as_such() {
 /// With a role that has a limit of its own, which takes a cluster of its own.
 #[tokio::test]
 async fn a_statement_timeout_of_a_role_is_told_as_such() {
-    let mut rig = Rig::on(Project::own_postgres(Server::Postrust).await.unwrap(), PATIENT).await;
+    let mut rig = Rig::on(
+        Project::own_postgres(Server::Postrust).await.unwrap(),
+        PATIENT,
+    )
+    .await;
     let role = "create role hasty nologin inherit bypassrls;
         grant service_role to hasty; grant hasty to authenticator;
         grant usage on schema public to hasty;
@@ -138,7 +167,10 @@ async fn a_deadlock_is_contention_that_may_be_tried_again() {
     let holder = holding!(rig, place);
     let then = async {
         somebody_waits(&rig).await;
-        let all = format!("select from public.message_bus where {} for update", pending.row());
+        let all = format!(
+            "select from public.message_bus where {} for update",
+            pending.row()
+        );
         holder.batch_execute(&all).await
     };
     let (chunk, held) = tokio::join!(pending.chunk(rig.store.as_ref()), then);
@@ -155,7 +187,10 @@ async fn a_deadlock_is_contention_that_may_be_tried_again() {
 async fn what_sessions_meet_is_told_by_its_kind() {
     let mut rig = Rig::own(Server::Postrust).await;
     let locked = |pending: &Pending| {
-        format!("update public.message_bus set lease_ms = lease_ms where {}", pending.row())
+        format!(
+            "update public.message_bus set lease_ms = lease_ms where {}",
+            pending.row()
+        )
     };
 
     set(&mut rig, "lock_timeout = '200ms'").await;
@@ -167,7 +202,11 @@ async fn what_sessions_meet_is_told_by_its_kind() {
     pending.finish(&rig).await;
 
     set(&mut rig, "lock_timeout = 0").await;
-    set(&mut rig, "default_transaction_isolation = 'repeatable read'").await;
+    set(
+        &mut rig,
+        "default_transaction_isolation = 'repeatable read'",
+    )
+    .await;
     let pending = Pending::new(&rig, "isolation").await;
     let holder = holding!(rig, locked(&pending));
     let commit = async {
@@ -190,7 +229,10 @@ async fn a_session_that_is_ended_is_a_fault_of_the_way() {
     let pending = Pending::new(&rig, "ended").await;
     let holder = holding!(
         rig,
-        format!("select from public.message_bus where {} for update", pending.row())
+        format!(
+            "select from public.message_bus where {} for update",
+            pending.row()
+        )
     );
     let end = async {
         somebody_waits(&rig).await;
@@ -217,7 +259,10 @@ async fn a_database_that_may_only_be_read_is_left_alone_and_still_read() {
     let pending = Pending::new(&rig, "pending").await;
     set(&mut rig, "default_transaction_read_only = on").await;
     let error = rig.failed(pending.chunk(rig.store.as_ref()).await, Kind::Unavailable);
-    assert!(!error.is_transient() && error.retry_after().is_some(), "{error:?}");
+    assert!(
+        !error.is_transient() && error.retry_after().is_some(),
+        "{error:?}"
+    );
     assert!(error.to_string().contains("delete something"), "{error}");
     rig.failed(rig.store.begin(&message("new")).await, Kind::Unavailable);
     assert!(rig.visible(&key, &body).await, "it may still be read");

@@ -42,8 +42,16 @@ impl Filler {
 #[tokio::test]
 async fn a_full_disk_is_told_and_all_works_once_there_is_space() {
     let disk = Tmpfs::mount(DISK).unwrap();
-    let postgres = Postgres::options().folder(disk.path().join("data")).start().await.unwrap();
-    let rig = Rig::on(Project::on(Server::Postrust, postgres).await.unwrap(), PATIENT).await;
+    let postgres = Postgres::options()
+        .folder(disk.path().join("data"))
+        .start()
+        .await
+        .unwrap();
+    let rig = Rig::on(
+        Project::on(Server::Postrust, postgres).await.unwrap(),
+        PATIENT,
+    )
+    .await;
     let store = rig.store.as_ref();
     let old = Body::of(2, 9);
     let old_key = publish(store, "old", &old).await;
@@ -58,14 +66,19 @@ async fn a_full_disk_is_told_and_all_works_once_there_is_space() {
     }
     let filler = Filler::fill(disk.path());
 
-    let error = rig.failed(store.put_chunk(&token, 1, body.chunks[1].clone()).await, Kind::Full);
+    let error = rig.failed(
+        store.put_chunk(&token, 1, body.chunks[1].clone()).await,
+        Kind::Full,
+    );
     assert!(!error.is_transient());
     assert!(error.to_string().contains("delete something"), "{error}");
     let mut small = message("small");
     small.plan.chunk_size = CHUNK as u64;
     let one = Body::cut(random_payload(CHUNK, 2).into(), CHUNK);
-    eprintln!("{}", rig.project.postgres().log().unwrap());
-    rig.failed(store.put(&small, &one.manifest, &one.chunks).await, Kind::Full);
+    rig.failed(
+        store.put(&small, &one.manifest, &one.chunks).await,
+        Kind::Full,
+    );
     let told = publish_by_client(&rig, &one).await.unwrap_err();
     assert_eq!(told.kind(), ClientErrorKind::Full, "{told:?}");
     rig.absent(&new.key, &body).await;

@@ -26,15 +26,25 @@ enum Way {
 impl Way {
     fn after(self, bytes: u64) -> Fault {
         match self {
-            Self::Reset => Fault::ResetAfter { up: None, down: Some(bytes) },
-            Self::Cut => Fault::CutAfter { up: None, down: Some(bytes) },
+            Self::Reset => Fault::ResetAfter {
+                up: None,
+                down: Some(bytes),
+            },
+            Self::Cut => Fault::CutAfter {
+                up: None,
+                down: Some(bytes),
+            },
             Self::Refused => Fault::Refuse,
             Self::Lost => Fault::HalfOpen,
         }
     }
 
     fn kind(self) -> Kind {
-        if self == Self::Lost { Kind::Timeout } else { Kind::Unavailable }
+        if self == Self::Lost {
+            Kind::Timeout
+        } else {
+            Kind::Unavailable
+        }
     }
 
     async fn rig(self) -> (Rig, Body, MessageKey) {
@@ -47,7 +57,9 @@ impl Way {
 
 async fn all_comes_now(rig: &Rig, key: &MessageKey, body: &Body) {
     rig.proxy.clear();
-    let all = read(rig.store.as_ref(), key, 0..CHUNKS as u32).await.unwrap();
+    let all = read(rig.store.as_ref(), key, 0..CHUNKS as u32)
+        .await
+        .unwrap();
     assert!(all == body.bytes());
     rig.works("afterwards").await;
 }
@@ -89,11 +101,19 @@ async fn a_stream_that_breaks_off_says_so_and_goes_on_from_there(
     let (rig, body, key) = way.rig().await;
     let id = rig.store.open(&key).await.unwrap().record.id;
     let all = 0..CHUNKS as u32;
-    let mut stream = rig.store.chunks(&key.principal, id, all.clone()).await.unwrap();
+    let mut stream = rig
+        .store
+        .chunks(&key.principal, id, all.clone())
+        .await
+        .unwrap();
     let mut got: Vec<Bytes> = vec![stream.next().await.unwrap().unwrap()];
     rig.proxy.set(way.after(bytes));
     let error = loop {
-        match stream.next().await.expect("a stream that is not whole ends with an error") {
+        match stream
+            .next()
+            .await
+            .expect("a stream that is not whole ends with an error")
+        {
             Ok(chunk) => got.push(chunk),
             Err(error) => break error,
         }
@@ -103,7 +123,9 @@ async fn a_stream_that_breaks_off_says_so_and_goes_on_from_there(
     assert!(got.len() < CHUNKS && got[..] == body.bytes()[..got.len()]);
 
     rig.proxy.clear();
-    let rest = read(rig.store.as_ref(), &key, got.len() as u32..all.end).await.unwrap();
+    let rest = read(rig.store.as_ref(), &key, got.len() as u32..all.end)
+        .await
+        .unwrap();
     assert!(rest[..] == body.bytes()[got.len()..]);
     all_comes_now(&rig, &key, &body).await;
 }
@@ -121,7 +143,11 @@ async fn a_payload_that_breaks_off_ends_with_an_error(
     let mut got = stream.next().await.unwrap().unwrap().to_vec();
     rig.proxy.set(way.after(MIDDLE));
     let error = loop {
-        match stream.next().await.expect("a payload that is not whole ends with an error") {
+        match stream
+            .next()
+            .await
+            .expect("a payload that is not whole ends with an error")
+        {
             Ok(bytes) => got.extend_from_slice(&bytes),
             Err(error) => break error,
         }
@@ -132,6 +158,12 @@ async fn a_payload_that_breaks_off_ends_with_an_error(
     assert!(got.len() < body.payload.len() && got[..] == body.payload[..got.len()]);
 
     rig.proxy.clear();
-    let again = client.fetch(&key.transaction_id).await.unwrap().bytes().await.unwrap();
+    let again = client
+        .fetch(&key.transaction_id)
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
     assert!(again == body.payload);
 }

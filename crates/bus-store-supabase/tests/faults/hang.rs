@@ -45,7 +45,10 @@ async fn ask(rig: &Rig, what: Ask) -> Result<(), StoreError> {
         Ask::Renew => store.renew(&token).await,
         Ask::Commit => store.commit(&token, &body.manifest).await.map(drop),
         Ask::Abort => store.abort(&token, "a test").await,
-        Ask::Put => store.put(&other, &body.manifest, &body.chunks).await.map(drop),
+        Ask::Put => store
+            .put(&other, &body.manifest, &body.chunks)
+            .await
+            .map(drop),
         Ask::Record => store.record(&there).await.map(drop),
         Ask::Open => store.open(&there).await.map(drop),
         Ask::Chunks => store.chunks(&there.principal, id, 0..2).await.map(drop),
@@ -126,7 +129,11 @@ async fn what_arrives_too_late_is_a_timeout_and_may_be_repeated() {
     let put = rig.store.put(&new, &body.manifest, &body.chunks).await;
     rig.transient(put, Kind::Timeout);
     rig.proxy.clear();
-    let again = rig.store.put(&new, &body.manifest, &body.chunks).await.unwrap();
+    let again = rig
+        .store
+        .put(&new, &body.manifest, &body.chunks)
+        .await
+        .unwrap();
     assert!(matches!(again, PutOutcome::Created(_)), "{again:?}");
     rig.whole(&new.key, &body).await;
     // What was on its way arrives now, after its repetition.
@@ -140,7 +147,9 @@ async fn what_arrives_too_late_is_a_timeout_and_may_be_repeated() {
 async fn a_slow_way_only_takes_longer() {
     let rig = Rig::shared().await;
     let body = Body::of(2, 6);
-    rig.proxy.set(Fault::Throttle { bytes_per_sec: 400_000 });
+    rig.proxy.set(Fault::Throttle {
+        bytes_per_sec: 400_000,
+    });
     let key = publish(rig.store.as_ref(), "slow", &body).await;
     assert!(read(rig.store.as_ref(), &key, 0..2).await.unwrap() == body.bytes());
     rig.proxy.clear();

@@ -86,7 +86,10 @@ async fn a_key_that_is_refused_is_told_apart(
     let errors = [
         locked_out.check().await.unwrap_err(),
         locked_out.begin(&new).await.unwrap_err(),
-        locked_out.put(&new, &body.manifest, &body.chunks).await.unwrap_err(),
+        locked_out
+            .put(&new, &body.manifest, &body.chunks)
+            .await
+            .unwrap_err(),
         locked_out.open(&there).await.unwrap_err(),
         locked_out.list(&query).await.unwrap_err(),
         locked_out.delete(&there).await.unwrap_err(),
@@ -109,13 +112,20 @@ async fn a_user_whose_token_ends_goes_on_with_a_new_one() {
     let body = Body::of(2, 1);
     let as_ada = |token: String| {
         let config = config(rig.project.url(), rig.project.publishable_key(), PATIENT);
-        store(config.with_access_token(&SecretString::from(token)).unwrap())
+        store(
+            config
+                .with_access_token(&SecretString::from(token))
+                .unwrap(),
+        )
     };
     let new = message("hers");
     let before = as_ada(rig.project.user_jwt("ada"));
     let token = crate::kit::begin_new(before.as_ref(), &new).await.token;
     crate::kit::send(before.as_ref(), &token, &body, 0..1).await;
-    let ended = as_ada(rig.project.jwt("authenticated", Some("ada"), -TimeDelta::seconds(1)));
+    let ended = as_ada(
+        rig.project
+            .jwt("authenticated", Some("ada"), -TimeDelta::seconds(1)),
+    );
     let refused = ended.put_chunk(&token, 1, body.chunks[1].clone()).await;
     rig.failed(refused, Kind::Denied);
     let after = as_ada(rig.project.user_jwt("ada"));

@@ -101,12 +101,19 @@ impl Rig {
         assert!(!texts[0].is_empty());
         let mut source = error.source();
         while let Some(cause) = source {
-            assert!(!texts[0].contains(&cause.to_string()), "{} repeats {cause}", texts[0]);
+            assert!(
+                !texts[0].contains(&cause.to_string()),
+                "{} repeats {cause}",
+                texts[0]
+            );
             texts.push(format!("{cause} {cause:?}"));
             source = cause.source();
         }
         let secrets = [self.project.secret_key(), JWT_SECRET, "eyJ", "upload_token"];
-        for (text, secret) in texts.iter().flat_map(|text| secrets.map(|secret| (text, secret))) {
+        for (text, secret) in texts
+            .iter()
+            .flat_map(|text| secrets.map(|secret| (text, secret)))
+        {
             assert!(!text.contains(secret), "{secret} is in {text}");
         }
     }
@@ -131,13 +138,21 @@ impl Rig {
 
     /// Fails unless the message is there, whole.
     pub(crate) async fn whole(&self, key: &MessageKey, body: &Body) {
-        assert!(self.visible(key, body).await, "{} is not there", key.transaction_id);
+        assert!(
+            self.visible(key, body).await,
+            "{} is not there",
+            key.transaction_id
+        );
         self.nothing_half().await;
     }
 
     /// Fails if the message can be seen.
     pub(crate) async fn absent(&self, key: &MessageKey, body: &Body) {
-        assert!(!self.visible(key, body).await, "{} is there", key.transaction_id);
+        assert!(
+            !self.visible(key, body).await,
+            "{} is there",
+            key.transaction_id
+        );
         self.nothing_half().await;
     }
 
@@ -163,7 +178,9 @@ impl Rig {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENT, wait).await.expect("what was sent arrives");
+        tokio::time::timeout(PATIENT, wait)
+            .await
+            .expect("what was sent arrives");
     }
 
     /// As if the writers had been silent for longer than their leases.
@@ -244,7 +261,10 @@ impl Body {
 
     /// So many chunks, the last one shorter; bytes that depend on `seed`.
     pub(crate) fn of(chunks: usize, seed: u64) -> Self {
-        Self::cut(random_payload(chunks * Self::CHUNK - 100, seed).into(), Self::CHUNK)
+        Self::cut(
+            random_payload(chunks * Self::CHUNK - 100, seed).into(),
+            Self::CHUNK,
+        )
     }
 
     /// `payload` in chunks of `step` bytes.
@@ -275,7 +295,10 @@ impl Body {
     }
 
     pub(crate) fn bytes(&self) -> Vec<Bytes> {
-        self.chunks.iter().map(|chunk| chunk.bytes.clone()).collect()
+        self.chunks
+            .iter()
+            .map(|chunk| chunk.bytes.clone())
+            .collect()
     }
 }
 
@@ -345,6 +368,8 @@ pub(crate) async fn read(
     range: Range<u32>,
 ) -> Result<Vec<Bytes>, StoreError> {
     let opened = store.open(key).await?;
-    let chunks = store.chunks(&key.principal, opened.record.id, range).await?;
+    let chunks = store
+        .chunks(&key.principal, opened.record.id, range)
+        .await?;
     chunks.try_collect().await
 }

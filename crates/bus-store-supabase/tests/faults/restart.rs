@@ -1,6 +1,10 @@
 //! Servers that are killed in the middle of things, and come back.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bus_client::{ClientErrorKind, Message, Source};
 use bus_model::MessageKey;
@@ -18,30 +22,45 @@ async fn persistently<T, F>(call: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let tries = async {
-        loop {
-            match call().await {
-                Ok(value) => return value,
-                Err(error) => assert!(error.is_transient(), "{error:?}"),
+    let until = Instant::now() + PATIENT;
+    loop {
+        match call().await {
+            Ok(value) => return value,
+            Err(error) => {
+                assert!(error.is_transient() && Instant::now() < until, "{error:?}");
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    };
-    tokio::time::timeout(PATIENT, tries).await.expect("a server that is back serves")
-}
-
-/// Until the server that is back serves.
-async fn ready(rig: &Rig) {
-    persistently(|| rig.store.check()).await;
-    persistently(|| rig.direct.check()).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn kill_postgres(rig: &Rig) {
     rig.project.postgres().kill9().await.unwrap();
 }
 
-async fn start_postgres(rig: &Rig) {
+/// Starts the database again; done once the server serves.
+///
+/// lite may end with its database: its driver throws where nobody catches. Then it is started again, as a supervisor
+/// would.
+async fn start_postgres(rig: &mut Rig) {
     rig.project.postgres().start().await.unwrap();
+    let until = Instant::now() + PATIENT;
+    while let Err(error) = rig.direct.check().await {
+        assert!(error.is_transient() && Instant::now() < until, "{error:?}");
+        if rig.project.server_pid().is_none_or(ended) {
+            rig.project.restart_server().await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    persistently(|| rig.store.check()).await;
+}
+
+/// Whether a process is gone, or is a zombie that nobody has waited for.
+fn ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')')
+        .next()
+        .is_none_or(|state| matches!(state.trim_start().chars().next(), None | Some('Z')))
 }
 
 struct Half {
@@ -77,11 +96,11 @@ async fn what_is_killed_comes_back_and_uploads_go_on(
     let project = Project::own_postgres(server).await.unwrap();
     let mut rig = Rig::on(project, Duration::from_secs(10)).await;
     the_server_is_killed(&mut rig).await;
-    postgres_is_killed_and_the_writer_goes_on(&rig).await;
-    postgres_is_killed_and_another_writer_resumes(&rig).await;
-    postgres_is_killed_under_many_writers(&rig).await;
-    postgres_is_killed_under_a_reader(&rig).await;
-    postgres_is_killed_under_a_client(&rig).await;
+    postgres_is_killed_and_the_writer_goes_on(&mut rig).await;
+    postgres_is_killed_and_another_writer_resumes(&mut rig).await;
+    postgres_is_killed_under_many_writers(&mut rig).await;
+    postgres_is_killed_under_a_reader(&mut rig).await;
+    postgres_is_killed_under_a_client(&mut rig).await;
     rig.works("at-the-end").await;
 }
 
@@ -89,50 +108,66 @@ async fn the_server_is_killed(rig: &mut Rig) {
     let half = half(rig, "server").await;
     rig.project.stop_server().await.unwrap();
     let chunk = half.body.chunks[2].clone();
-    let error = rig.store.put_chunk(&half.token, 2, chunk).await.unwrap_err();
+    let error = rig
+        .store
+        .put_chunk(&half.token, 2, chunk)
+        .await
+        .unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     rig.no_secret_in(&error);
-    let error = rig.store.commit(&half.token, &half.body.manifest).await.unwrap_err();
+    let error = rig
+        .store
+        .commit(&half.token, &half.body.manifest)
+        .await
+        .unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     rig.project.restart_server().await.unwrap();
-    ready(rig).await;
+    persistently(|| rig.store.check()).await;
     rig.absent(&half.new.key, &half.body).await;
     half.the_rest(rig.store.as_ref()).await;
     rig.whole(&half.new.key, &half.body).await;
 }
 
-async fn postgres_is_killed_and_the_writer_goes_on(rig: &Rig) {
+async fn postgres_is_killed_and_the_writer_goes_on(rig: &mut Rig) {
     let half = half(rig, "same-writer").await;
     kill_postgres(rig).await;
     let chunk = half.body.chunks[2].clone();
-    let error = rig.store.put_chunk(&half.token, 2, chunk).await.unwrap_err();
+    let error = rig
+        .store
+        .put_chunk(&half.token, 2, chunk)
+        .await
+        .unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     rig.no_secret_in(&error);
-    let (rest, ()) = tokio::join!(half.the_rest(rig.store.as_ref()), start_postgres(rig));
-    let () = rest;
-    ready(rig).await;
+    start_postgres(rig).await;
+    half.the_rest(rig.store.as_ref()).await;
     rig.whole(&half.new.key, &half.body).await;
 }
 
-async fn postgres_is_killed_and_another_writer_resumes(rig: &Rig) {
+async fn postgres_is_killed_and_another_writer_resumes(rig: &mut Rig) {
     let half = half(rig, "other-writer").await;
     kill_postgres(rig).await;
     start_postgres(rig).await;
-    ready(rig).await;
     rig.leases_run_out().await;
     // Another process, which knows nothing of the first.
     let other = rig.store_with_key(rig.project.secret_key());
     let (upload, durable) = resume(other.as_ref(), &half.new).await;
-    let kept: Vec<_> = durable.iter().map(|chunk| (chunk.seq, chunk.digest)).collect();
+    let kept: Vec<_> = durable
+        .iter()
+        .map(|chunk| (chunk.seq, chunk.digest))
+        .collect();
     let sent = half.body.chunks[..2].iter().map(|chunk| chunk.digest);
     assert_eq!(kept, (0..).zip(sent).collect::<Vec<_>>());
     send(other.as_ref(), &upload.token, &half.body, 2..4).await;
-    other.commit(&upload.token, &half.body.manifest).await.unwrap();
+    other
+        .commit(&upload.token, &half.body.manifest)
+        .await
+        .unwrap();
     rig.whole(&half.new.key, &half.body).await;
 }
 
 /// What was acknowledged is there; of the rest each is whole or absent, and the same put again succeeds.
-async fn postgres_is_killed_under_many_writers(rig: &Rig) {
+async fn postgres_is_killed_under_many_writers(rig: &mut Rig) {
     let body = Arc::new(Body::of(1, 5));
     let writers = (0..6).map(|writer| {
         let (store, body) = (rig.store.clone(), Arc::clone(&body));
@@ -158,20 +193,27 @@ async fn postgres_is_killed_under_many_writers(rig: &Rig) {
     kill_postgres(rig).await;
     let written = join_all(writers).await;
     start_postgres(rig).await;
-    ready(rig).await;
     for done in written {
         let (acknowledged, last) = done.unwrap();
         for key in &acknowledged {
-            assert!(rig.visible(key, &body).await, "{} was acknowledged", key.transaction_id);
+            assert!(
+                rig.visible(key, &body).await,
+                "{} was acknowledged",
+                key.transaction_id
+            );
         }
         rig.visible(&last.key, &body).await;
-        let put = rig.store.put(&last, &body.manifest, &body.chunks).await.unwrap();
+        let put = rig
+            .store
+            .put(&last, &body.manifest, &body.chunks)
+            .await
+            .unwrap();
         assert!(matches!(put, PutOutcome::Created(_)), "{put:?}");
         rig.whole(&last.key, &body).await;
     }
 }
 
-async fn postgres_is_killed_under_a_reader(rig: &Rig) {
+async fn postgres_is_killed_under_a_reader(rig: &mut Rig) {
     let body = Body::of(16, 6);
     let key = publish(rig.store.as_ref(), "read", &body).await;
     let id = rig.store.open(&key).await.unwrap().record.id;
@@ -179,7 +221,11 @@ async fn postgres_is_killed_under_a_reader(rig: &Rig) {
     let mut got: Vec<Bytes> = vec![stream.next().await.unwrap().unwrap()];
     kill_postgres(rig).await;
     let error = loop {
-        match stream.next().await.expect("a stream that is not whole ends with an error") {
+        match stream
+            .next()
+            .await
+            .expect("a stream that is not whole ends with an error")
+        {
             Ok(chunk) => got.push(chunk),
             Err(error) => break error,
         }
@@ -187,7 +233,6 @@ async fn postgres_is_killed_under_a_reader(rig: &Rig) {
     assert!(error.is_transient(), "{error:?}");
     assert!(got[..] == body.bytes()[..got.len()]);
     start_postgres(rig).await;
-    ready(rig).await;
     rig.whole(&key, &body).await;
 }
 
@@ -199,16 +244,25 @@ fn by_client(id: &str) -> Message {
 }
 
 /// A publish whose source is slower than the database lives; published again, it resumes.
-async fn postgres_is_killed_under_a_client(rig: &Rig) {
+async fn postgres_is_killed_under_a_client(rig: &mut Rig) {
     let (body, chunks) = (Body::of(8, 7), "bus_put_chunk");
     let bus = client(rig.store.clone());
     let (mut source, reader) = tokio::io::duplex(Body::CHUNK);
     let publish = bus.publish(by_client("client"), Source::reader(reader, None));
     let before = rig.project.gateway().count(chunks);
     let feed = async {
-        source.write_all(&body.payload[..5 * Body::CHUNK]).await.unwrap();
-        while rig.number("select count(*) from public.message_bus_chunks c
-            join public.message_bus m on m.id = c.message_id where m.transaction_id = 'client'").await < 3 {
+        source
+            .write_all(&body.payload[..5 * Body::CHUNK])
+            .await
+            .unwrap();
+        while rig
+            .number(
+                "select count(*) from public.message_bus_chunks c
+            join public.message_bus m on m.id = c.message_id where m.transaction_id = 'client'",
+            )
+            .await
+            < 3
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         kill_postgres(rig).await;
@@ -221,13 +275,16 @@ async fn postgres_is_killed_under_a_client(rig: &Rig) {
     assert_eq!(error.kind(), ClientErrorKind::Unavailable, "{error:?}");
     assert!(rig.project.gateway().count(chunks) > before);
     start_postgres(rig).await;
-    ready(rig).await;
     let key: MessageKey = crate::kit::key("client");
     rig.absent(&key, &body).await;
 
     rig.leases_run_out().await;
-    let kept = rig.number("select count(*) from public.message_bus_chunks c
-        join public.message_bus m on m.id = c.message_id where m.status = 'pending'").await;
+    let kept = rig
+        .number(
+            "select count(*) from public.message_bus_chunks c
+        join public.message_bus m on m.id = c.message_id where m.status = 'pending'",
+        )
+        .await;
     let before = rig.project.gateway().count(chunks);
     let (mut source, reader) = tokio::io::duplex(Body::CHUNK);
     let publish = bus.publish(by_client("client"), Source::reader(reader, None));
@@ -238,6 +295,10 @@ async fn postgres_is_killed_under_a_client(rig: &Rig) {
     let (published, ()) = tokio::join!(publish, feed);
     assert!(published.unwrap().created);
     let sent = rig.project.gateway().count(chunks) - before;
-    assert_eq!(sent as i64, 8 - kept, "chunks that are there are not sent again");
+    assert_eq!(
+        sent as i64,
+        8 - kept,
+        "chunks that are there are not sent again"
+    );
     rig.whole(&key, &body).await;
 }

@@ -30,7 +30,9 @@ async fn what_is_missing_is_told_and_comes_back(
     let mut rig = Rig::own(server).await;
     let body = Body::of(2, 1);
     publish(rig.direct.as_ref(), "there", &body).await;
-    let token = begin_new(rig.direct.as_ref(), &message("pending")).await.token;
+    let token = begin_new(rig.direct.as_ref(), &message("pending"))
+        .await
+        .token;
     let missing = "
         drop function public.bus_put(text, text);
         drop function public.bus_put_chunk(text, text);
@@ -44,12 +46,25 @@ async fn what_is_missing_is_told_and_comes_back(
     }
     let id = rig.store.record(&key("there")).await.unwrap().id;
     let one = Body::of(1, 2);
-    tells_to_migrate(&rig, rig.store.put(&new, &one.manifest, &one.chunks).await.map(drop));
-    tells_to_migrate(&rig, rig.store.put_chunk(&token, 0, body.chunks[0].clone()).await);
+    tells_to_migrate(
+        &rig,
+        rig.store
+            .put(&new, &one.manifest, &one.chunks)
+            .await
+            .map(drop),
+    );
+    tells_to_migrate(
+        &rig,
+        rig.store.put_chunk(&token, 0, body.chunks[0].clone()).await,
+    );
     tells_to_migrate(&rig, rig.store.open(&key("there")).await.map(drop));
     let chunks = rig.store.chunks(&new.key.principal, id, 0..1).await;
     tells_to_migrate(&rig, chunks.map(drop));
-    let told = rig.client().fetch(&"there".parse().unwrap()).await.unwrap_err();
+    let told = rig
+        .client()
+        .fetch(&"there".parse().unwrap())
+        .await
+        .unwrap_err();
     assert_eq!(told.kind(), ClientErrorKind::Denied);
 
     migrate(&rig.project).await;
@@ -60,7 +75,10 @@ async fn what_is_missing_is_told_and_comes_back(
 
 async fn migrate(project: &Project) {
     let migrations = bus_testkit::Migrations::read().unwrap();
-    migrations.apply(&project.connect().await.unwrap()).await.unwrap();
+    migrations
+        .apply(&project.connect().await.unwrap())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -81,7 +99,11 @@ async fn a_project_without_tables_is_told_to_migrate() {
 #[tokio::test]
 async fn an_empty_project_is_told_to_migrate() {
     let mut rig = Rig::own(Server::Postrust).await;
-    change(&mut rig, "drop schema public cascade; create schema public; drop schema bus_internal cascade").await;
+    change(
+        &mut rig,
+        "drop schema public cascade; create schema public; drop schema bus_internal cascade",
+    )
+    .await;
     let new = message("new");
     tells_to_migrate(&rig, rig.store.check().await);
     tells_to_migrate(&rig, rig.store.begin(&new).await.map(drop));
@@ -100,7 +122,9 @@ async fn a_server_that_runs_on_learns_of_the_migration() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENT, known).await.expect("the schema is read anew by itself");
+    tokio::time::timeout(PATIENT, known)
+        .await
+        .expect("the schema is read anew by itself");
 }
 
 #[tokio::test]
@@ -124,7 +148,10 @@ async fn a_schema_from_the_future_is_refused() {
 #[tokio::test]
 async fn a_function_that_may_not_be_called_is_denied() {
     let rig = Rig::own(Server::Postrust).await;
-    rig.project.sql("revoke all on function public.bus_put(text, text) from service_role").await.unwrap();
+    rig.project
+        .sql("revoke all on function public.bus_put(text, text) from service_role")
+        .await
+        .unwrap();
     let (new, body) = (message("new"), Body::of(1, 1));
     let put = rig.store.put(&new, &body.manifest, &body.chunks).await;
     let error = rig.failed(put, Kind::Denied);

@@ -70,7 +70,8 @@ impl Other {
 }
 
 /// Everything that the tables hold of messages, as one number.
-const FINGERPRINT: &str = "select coalesce(sum(hashtextextended(all_of_it, 0) % 1000000007), 0)::bigint from (
+const FINGERPRINT: &str =
+    "select coalesce(sum(hashtextextended(all_of_it, 0) % 1000000007), 0)::bigint from (
     select m::text as all_of_it from public.message_bus m
     union all select c::text from public.message_bus_chunks c) rows";
 
@@ -124,14 +125,20 @@ async fn a_writer_that_was_replaced_is_told_so_and_changes_nothing(
     rig.failed(store.put_chunk(&token, 0, chunk).await, Kind::LeaseLost);
     rig.failed(store.renew(&token).await, Kind::LeaseLost);
     rig.failed(store.commit(&token, &body.manifest).await, Kind::LeaseLost);
-    rig.failed(store.commit(&token, &their_body.manifest).await, Kind::LeaseLost);
+    rig.failed(
+        store.commit(&token, &their_body.manifest).await,
+        Kind::LeaseLost,
+    );
     rig.failed(store.abort(&token, "a test").await, Kind::LeaseLost);
     assert_eq!(rig.number(FINGERPRINT).await, before);
 
     if let Some(theirs) = theirs {
         rig.absent(&new.key, &their_body).await;
         send(rig.direct.as_ref(), &theirs, &their_body, 0..3).await;
-        rig.direct.commit(&theirs, &their_body.manifest).await.unwrap();
+        rig.direct
+            .commit(&theirs, &their_body.manifest)
+            .await
+            .unwrap();
     }
     match other {
         Other::Purged | Other::Deleted => rig.absent(&new.key, &body).await,
@@ -148,20 +155,32 @@ async fn at_the_end_of_a_lease_one_of_both_writes() {
     for round in 0..16 {
         let new = message(&format!("round-{round}"));
         let token = begin_new(rig.store.as_ref(), &new).await.token;
-        send(rig.store.as_ref(), &token, &mine, 0..if round % 2 == 0 { 2 } else { 1 }).await;
+        send(
+            rig.store.as_ref(),
+            &token,
+            &mine,
+            0..if round % 2 == 0 { 2 } else { 1 },
+        )
+        .await;
         rig.leases_run_out().await;
         let i_go_on = async {
             if round % 2 == 1 {
-                rig.store.put_chunk(&token, 1, mine.chunks[1].clone()).await?;
+                rig.store
+                    .put_chunk(&token, 1, mine.chunks[1].clone())
+                    .await?;
             }
             rig.store.commit(&token, &mine.manifest).await
         };
         let you_come = async {
-            let (Begin::Resume(upload, _) | Begin::New(upload)) = rig.direct.begin(&new).await? else {
+            let (Begin::Resume(upload, _) | Begin::New(upload)) = rig.direct.begin(&new).await?
+            else {
                 return Ok(None);
             };
             send(rig.direct.as_ref(), &upload.token, &yours, 0..2).await;
-            rig.direct.commit(&upload.token, &yours.manifest).await.map(Some)
+            rig.direct
+                .commit(&upload.token, &yours.manifest)
+                .await
+                .map(Some)
         };
         match tokio::join!(i_go_on, you_come) {
             (Ok(_), Ok(None)) => rig.whole(&new.key, &mine).await,
@@ -188,7 +207,13 @@ async fn arrives_late(function: &str) {
     new.plan.chunk_size = 1000;
     let token = begin_new(rig.store.as_ref(), &new).await.token;
     let commit = function == "bus_commit";
-    send(rig.store.as_ref(), &token, &mine, 0..if commit { 3 } else { 2 }).await;
+    send(
+        rig.store.as_ref(),
+        &token,
+        &mine,
+        0..if commit { 3 } else { 2 },
+    )
+    .await;
 
     // The proxy has all of it, and hands it on later than anybody waits.
     rig.proxy.set(Fault::Delay(HASTY * 6));
@@ -201,11 +226,18 @@ async fn arrives_late(function: &str) {
     rig.transient(late, Kind::Timeout);
     rig.leases_run_out().await;
     let (upload, _) = resume(rig.direct.as_ref(), &new).await;
-    assert_eq!(rig.project.gateway().count(function), before, "it has not arrived yet");
+    assert_eq!(
+        rig.project.gateway().count(function),
+        before,
+        "it has not arrived yet"
+    );
     rig.arrived(function, before + 1).await;
     rig.absent(&new.key, &yours).await;
     send(rig.direct.as_ref(), &upload.token, &yours, 0..3).await;
-    rig.direct.commit(&upload.token, &yours.manifest).await.unwrap();
+    rig.direct
+        .commit(&upload.token, &yours.manifest)
+        .await
+        .unwrap();
     rig.whole(&new.key, &yours).await;
 }
 

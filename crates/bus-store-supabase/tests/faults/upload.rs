@@ -45,12 +45,30 @@ impl Break {
         let (some, most) = (Some(20), Some(bytes - 20));
         match self {
             Self::Connecting => Fault::Refuse,
-            Self::HeadReset => Fault::ResetAfter { up: some, down: None },
-            Self::HeadCut => Fault::CutAfter { up: some, down: None },
-            Self::BodyReset => Fault::ResetAfter { up: most, down: None },
-            Self::BodyCut => Fault::CutAfter { up: most, down: None },
-            Self::ReplyReset => Fault::ResetAfter { up: None, down: Some(1) },
-            Self::ReplyCut => Fault::CutAfter { up: None, down: Some(1) },
+            Self::HeadReset => Fault::ResetAfter {
+                up: some,
+                down: None,
+            },
+            Self::HeadCut => Fault::CutAfter {
+                up: some,
+                down: None,
+            },
+            Self::BodyReset => Fault::ResetAfter {
+                up: most,
+                down: None,
+            },
+            Self::BodyCut => Fault::CutAfter {
+                up: most,
+                down: None,
+            },
+            Self::ReplyReset => Fault::ResetAfter {
+                up: None,
+                down: Some(1),
+            },
+            Self::ReplyCut => Fault::CutAfter {
+                up: None,
+                down: Some(1),
+            },
             Self::ReplyLost => Fault::HalfOpen,
         }
     }
@@ -80,7 +98,11 @@ enum Answered {
 
 impl Scene {
     async fn new(step: Step, at: Break) -> Self {
-        let call = if at == Break::ReplyLost { HASTY } else { PATIENT };
+        let call = if at == Break::ReplyLost {
+            HASTY
+        } else {
+            PATIENT
+        };
         let mut rig = Rig::shared_with(call).await;
         if step == Step::RawChunk {
             rig.project.gateway().octet_stream(true);
@@ -106,7 +128,11 @@ impl Scene {
         Some(upload)
     }
 
-    async fn call(&self, new: &NewMessage, upload: Option<&Upload>) -> Result<Answered, StoreError> {
+    async fn call(
+        &self,
+        new: &NewMessage,
+        upload: Option<&Upload>,
+    ) -> Result<Answered, StoreError> {
         let store = self.rig.store.as_ref();
         let token = upload.map(|upload| &upload.token);
         match (self.step, token) {
@@ -117,16 +143,20 @@ impl Scene {
             }
             (Step::Chunk | Step::RawChunk, Some(token)) => {
                 let chunk = self.body.chunks[1].clone();
-                store.put_chunk(token, 1, chunk).await.map(|()| Answered::Nothing)
+                store
+                    .put_chunk(token, 1, chunk)
+                    .await
+                    .map(|()| Answered::Nothing)
             }
             (Step::Renew, Some(token)) => store.renew(token).await.map(|()| Answered::Nothing),
             (Step::Commit, Some(token)) => {
                 let record = store.commit(token, &self.body.manifest).await;
                 record.map(|record| Answered::Written(Box::new(record)))
             }
-            (Step::Abort, Some(token)) => {
-                store.abort(token, "a test").await.map(|()| Answered::Nothing)
-            }
+            (Step::Abort, Some(token)) => store
+                .abort(token, "a test")
+                .await
+                .map(|()| Answered::Nothing),
             (step, None) => panic!("{step:?} needs an upload"),
         }
     }
@@ -145,7 +175,10 @@ impl Scene {
         let store = self.rig.store.as_ref();
         if let Some(upload) = upload {
             send(store, &upload.token, &self.body, 0..3).await;
-            store.commit(&upload.token, &self.body.manifest).await.unwrap();
+            store
+                .commit(&upload.token, &self.body.manifest)
+                .await
+                .unwrap();
         }
         self.rig.whole(&new.key, &self.body).await;
         self.rig.works("afterwards").await;
@@ -170,7 +203,15 @@ fn written(put: PutOutcome) -> Answered {
 #[rstest]
 #[tokio::test]
 async fn a_broken_upload_goes_on_with_the_same_call(
-    #[values(Step::Begin, Step::Chunk, Step::RawChunk, Step::Renew, Step::Commit, Step::Put)] step: Step,
+    #[values(
+        Step::Begin,
+        Step::Chunk,
+        Step::RawChunk,
+        Step::Renew,
+        Step::Commit,
+        Step::Put
+    )]
+    step: Step,
     #[values(
         Break::Connecting,
         Break::HeadReset,
@@ -232,7 +273,11 @@ async fn a_broken_abort_frees_the_key(
             rig.failed(again, Kind::LeaseLost);
         }
     }
-    assert_eq!(rig.number("select count(*) from public.message_bus_chunks").await, 0);
+    assert_eq!(
+        rig.number("select count(*) from public.message_bus_chunks")
+            .await,
+        0
+    );
     let upload = begin_new(rig.store.as_ref(), &new).await;
     scene.finish(&new, Some(upload)).await;
 }
@@ -243,7 +288,11 @@ async fn a_port_that_nobody_listens_on_is_told_as_such() {
     let rig = Rig::shared().await;
     let port = bus_testkit::free_port().unwrap();
     let url = format!("http://127.0.0.1:{port}");
-    let away = store(config(&url, rig.project.secret_key(), Duration::from_secs(5)));
+    let away = store(config(
+        &url,
+        rig.project.secret_key(),
+        Duration::from_secs(5),
+    ));
     let error = rig.transient(away.check().await, Kind::Unavailable);
     assert!(error.to_string().contains("check SUPABASE_URL"), "{error}");
 }

@@ -42,9 +42,16 @@ async fn of_many_puts_of_the_same_bytes_one_writes(
         let new = message(&format!("round-{round}"));
         let bodies: Vec<Body> = (0..WRITERS).map(|_| Body::of(1, 1)).collect();
         let done = puts(&rig, &new, &bodies, own).await;
-        assert_eq!(done.iter().filter(|put| created(put)).count(), 1, "{done:?}");
+        assert_eq!(
+            done.iter().filter(|put| created(put)).count(),
+            1,
+            "{done:?}"
+        );
         for put in &done {
-            let fine = matches!(put, Ok(PutOutcome::Created(_) | PutOutcome::AlreadyThere(_)));
+            let fine = matches!(
+                put,
+                Ok(PutOutcome::Created(_) | PutOutcome::AlreadyThere(_))
+            );
             assert!(fine, "{put:?}");
         }
         rig.whole(&new.key, &bodies[0]).await;
@@ -90,7 +97,10 @@ async fn the_second_writer_in_steps_waits_for_the_first(
         panic!("the key is held");
     };
     assert!(retry_after <= new.plan.lease && !retry_after.is_zero());
-    let put = direct.put(&new, &other.manifest, &other.chunks).await.unwrap();
+    let put = direct
+        .put(&new, &other.manifest, &other.chunks)
+        .await
+        .unwrap();
     assert!(matches!(put, PutOutcome::Busy { .. }), "{put:?}");
     send(store, &token, &body, sent..3).await;
     store.commit(&token, &body.manifest).await.unwrap();
@@ -125,7 +135,10 @@ async fn a_put_and_an_upload_of_the_same_bytes_never_mix(#[values(true, false)] 
             match rig.direct.begin(&new).await? {
                 Begin::New(upload) => {
                     send(rig.direct.as_ref(), &upload.token, &yours, 0..1).await;
-                    rig.direct.commit(&upload.token, &yours.manifest).await.map(Some)
+                    rig.direct
+                        .commit(&upload.token, &yours.manifest)
+                        .await
+                        .map(Some)
                 }
                 Begin::Complete(_) => Ok(None),
                 other => panic!("{other:?}"),
@@ -161,7 +174,10 @@ async fn clients_that_publish_the_same_both_succeed(#[values(1, 5)] chunks: usiz
         async move { client.publish(message, payload).await.unwrap() }
     };
     let (a, b, c) = tokio::join!(publish("a"), publish("b"), publish("c"));
-    let created = [&a, &b, &c].iter().filter(|published| published.created).count();
+    let created = [&a, &b, &c]
+        .iter()
+        .filter(|published| published.created)
+        .count();
     assert_eq!(created, 1);
     rig.whole(&a.record.key(), &body).await;
 }
