@@ -91,7 +91,10 @@ fn run_step(step: Step, install: bool, counts: &mut Counts) -> Result<()> {
             "clippy --workspace --all-targets --all-features --keep-going -- -D warnings",
         )),
         Step::Test => {
-            let mut tests = tests();
+            let nextest = has_nextest();
+            // With it the program that starts the servers: built any other way, much would be built twice.
+            finish(&mut tests(nextest, "--no-run"))?;
+            let mut tests = tests(nextest, "--no-fail-fast");
             // For as long as the tests run, however they end.
             let stack = Stack::start()?;
             stack.hand_over(&mut tests);
@@ -113,22 +116,23 @@ fn run_step(step: Step, install: bool, counts: &mut Counts) -> Result<()> {
     }
 }
 
-/// All tests, with whichever runner is there; without stopping at the first failure.
-fn tests() -> Command {
-    let nextest = Command::new("cargo")
-        .args(["nextest", "--version"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if nextest {
-        cargo_command(&words(
-            "nextest run --workspace --all-features --no-fail-fast --status-level fail",
-        ))
+/// All tests, with whichever runner is there.
+fn tests(nextest: bool, how: &'static str) -> Command {
+    let mut command = cargo_command(&words(if nextest {
+        "nextest run --workspace --all-features --status-level fail"
     } else {
         // Doctests have a step of their own.
-        cargo_command(&words(
-            "test --workspace --all-features --no-fail-fast --lib --bins --tests",
-        ))
-    }
+        "test --workspace --all-features --lib --bins --tests"
+    }));
+    command.arg(how);
+    command
+}
+
+fn has_nextest() -> bool {
+    Command::new("cargo")
+        .args(["nextest", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 fn counted(command: &mut Command, counts: &mut Counts) -> Result<()> {

@@ -50,7 +50,7 @@ enum Server {
 
 /// Runs the program in the foreground.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let mut command = program(&[])?;
+    let mut command = build()?;
     match options.action {
         Action::Up { server, port } => command.args(["up", name(server), &port.to_string()]),
         Action::Down { anyway: true } => command.args(["stop", "--anyway"]),
@@ -67,9 +67,9 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Starts it, with the same selection of features as the tests, so that nothing is built twice.
+    /// Starts it with the program that was built beside the tests.
     pub(crate) fn start() -> Result<Self> {
-        let mut command = program(&["--workspace", "--all-features"])?;
+        let mut command = program()?;
         let output = command.arg("start").stderr(Stdio::inherit()).output();
         let output = output.with_context(|| format!("starting {PROGRAM}"))?;
         if !output.status.success() {
@@ -89,7 +89,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        let stopped = program(&["--workspace", "--all-features"]).and_then(|mut command| {
+        let stopped = program().and_then(|mut command| {
             command.env(VARIABLE, &self.folder).stdout(Stdio::null());
             succeed(command.arg("stop"))
         });
@@ -99,17 +99,22 @@ impl Drop for Stack {
     }
 }
 
-/// Builds the program, and where it is.
-fn program(selection: &[&str]) -> Result<Command> {
-    let selection = match selection {
-        [] => &["--package", "bus-testkit"],
-        selection => selection,
-    };
+/// Builds the program.
+fn build() -> Result<Command> {
     let mut build = Command::new("cargo");
-    build
-        .args(["build", "--quiet", "--bin", PROGRAM])
-        .args(selection);
+    build.args([
+        "build",
+        "--quiet",
+        "--package",
+        "bus-testkit",
+        "--bin",
+        PROGRAM,
+    ]);
     succeed(build.current_dir(root()))?;
+    program()
+}
+
+fn program() -> Result<Command> {
     let mut command = Command::new(target()?.join("debug").join(PROGRAM));
     command.current_dir(root());
     Ok(command)

@@ -304,11 +304,11 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        let Held::Own {
-            server, database, ..
-        } = &mut self.held
-        else {
-            return;
+        let (server, database) = match &mut self.held {
+            Held::Slot { slot } => return slot.give_back(),
+            Held::Own {
+                server, database, ..
+            } => (server, database),
         };
         if let Some(mut child) = server.take() {
             let _ = child.kill();

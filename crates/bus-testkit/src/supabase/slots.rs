@@ -1,5 +1,6 @@
 //! The slots of the shared stack: whoever holds one has a database and its server for itself.
 
+use super::background;
 use super::children::{Life, Process};
 use super::schema::{self, Migrations};
 use super::server::{self, Plan, Server};
@@ -26,7 +27,19 @@ pub(crate) struct Slot {
     /// Of the server.
     pub(crate) pid: u32,
     /// The connection that holds the advisory lock.
-    pub(crate) _lock: Client,
+    lock: Option<Client>,
+}
+
+impl Slot {
+    /// Gives it back now. Without this PostgreSQL does so soon, once it sees that the connection is closed; but
+    /// whoever asks before that gets another slot, which may have to be made.
+    pub(crate) fn give_back(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            background::finish(Duration::from_secs(1), async move {
+                let _ = lock.batch_execute("select pg_advisory_unlock_all()").await;
+            });
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,7 +88,7 @@ pub(crate) async fn take(stack: &Stack, server: Server) -> Result<Slot> {
     Ok(Slot {
         plan,
         pid: process.pid,
-        _lock: admin,
+        lock: Some(admin),
     })
 }
 
