@@ -175,6 +175,13 @@ impl SupabaseConfig {
         self.base.as_str()
     }
 
+    /// How long a call that carries this many bytes may take.
+    #[must_use]
+    pub fn call_time(&self, bytes: u64) -> Duration {
+        let slow = bytes.saturating_mul(1000) / self.limits.bytes_per_second;
+        self.limits.call + Duration::from_millis(slow)
+    }
+
     /// The project that the address names, where it is a hosted one.
     #[must_use]
     pub fn project_ref(&self) -> Option<&str> {

@@ -110,6 +110,46 @@ async fn a_user_sees_what_is_the_users() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_users_token_beside_the_publishable_key() {
+    let project = Project::take(Server::Postrust).await.unwrap();
+    let token = project.user_jwt("ada");
+    let place = Place::new();
+    let mut command = with_key(
+        &place,
+        project.url(),
+        project.publishable_key(),
+        &["--json"],
+    );
+    command.env("BUS_SUPABASE_TOKEN", &token);
+    let ran = run(command).await.ok();
+    says(&ran, "key", "ok", "key of anon");
+    says(&ran, "token", "ok", "principal ada");
+    says(&ran, "reachable", "ok", "act for ada");
+    says(&ran, "round trip 1 MiB", "ok", "identical");
+    assert!(!ran.shown().contains(&token));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn named_by_the_flag_it_is_examined_although_it_is_not_enabled() {
+    let project = Project::take(Server::Postrust).await.unwrap();
+    let place = Place::new();
+    let mut command = doctor(
+        &place,
+        &project,
+        &["--json", "--quick", "--store", "supabase"],
+    );
+    command.env_remove("MESSAGE_BUS_ENABLED");
+    let ran = run(command).await.ok();
+    says(
+        &ran,
+        "enabled",
+        "ok",
+        "the store is Supabase, as --store says",
+    );
+    assert_eq!(ran.json()["store"], "supabase");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn as_text_each_line_is_aligned_and_ends_with_a_count() {
     let project = Project::take(Server::Postrust).await.unwrap();
     let ran = run(doctor(&Place::new(), &project, &["--quick"]))

@@ -4,6 +4,7 @@
 
 mod broken;
 mod embedded;
+mod faults;
 mod healthy;
 mod refused;
 #[path = "../support/mod.rs"]

@@ -135,7 +135,7 @@ fn kind_of_disk(dir: &Path) -> Line {
     const NAME: &str = "file system";
     #[cfg(target_os = "linux")]
     {
-        match rustix::fs::statfs(&nearest(dir)) {
+        match rustix::fs::statfs(nearest(dir)) {
             Ok(disk) => judge_disk(u64::try_from(disk.f_type).unwrap_or_default()),
             Err(error) => Line::skipped(NAME, format!("the system does not say ({error})")),
         }
@@ -270,7 +270,7 @@ async fn count_tools(store: &dyn Store) -> Result<(Vec<ToolCount>, bool), StoreE
         }
         match page.next {
             Some(cursor) if seen < MOST_RECORDS && began.elapsed() < MOST_TIME => {
-                query.after = Some(cursor)
+                query.after = Some(cursor);
             }
             next => return Ok((counts.into_values().collect(), next.is_none())),
         }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use bus_client::{
     MessageBusClient,
-    settings::{Settings, StoreSpec},
+    settings::{Settings, StoreSpec, SupabaseSettings},
 };
 
 use self::report::Report;
@@ -28,7 +28,7 @@ use crate::{context::Context, exit::Failure, flags::DoctorFlags, output::with_ca
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Selected {
     Embedded(PathBuf),
-    Supabase,
+    Supabase(SupabaseSettings),
     Memory,
 }
 
@@ -53,8 +53,8 @@ pub(crate) async fn run(context: &Context, flags: &DoctorFlags) -> anyhow::Resul
             embedded(context, flags, &settings, &dir, &mut report).await?;
             report.finish("embedded")
         }
-        Ok((Selected::Supabase, settings)) => {
-            project::examine(context, flags, &settings, &mut report).await?;
+        Ok((Selected::Supabase(given), settings)) => {
+            project::examine(context, flags, &settings, &given, &mut report).await?;
             report.finish("supabase")
         }
         Ok((Selected::Memory, _)) => Err(Failure::usage(
@@ -70,14 +70,12 @@ pub(crate) async fn run(context: &Context, flags: &DoctorFlags) -> anyhow::Resul
 }
 
 fn select(context: &Context, settings: &Settings) -> anyhow::Result<Selected> {
-    if !context.names_store() && settings.enabled == Some(true) && settings.supabase.is_some() {
-        return Ok(Selected::Supabase);
+    match context.store_spec(settings)? {
+        StoreSpec::Embedded(dir) => Ok(Selected::Embedded(dir)),
+        StoreSpec::Supabase(given) => Ok(Selected::Supabase(given)),
+        StoreSpec::Memory => Ok(Selected::Memory),
+        other => Err(Failure::usage(format!("bus doctor cannot examine {other:?}")).into()),
     }
-    Ok(match context.store_spec(settings)? {
-        StoreSpec::Embedded(dir) => Selected::Embedded(dir),
-        StoreSpec::Memory => Selected::Memory,
-        _ => Selected::Supabase,
-    })
 }
 
 /// What is wrong with the variables of the daemon.

@@ -22,7 +22,9 @@ use crate::{
         judge,
         line::Line,
         report::Report,
-        round_trip, timeouts, tools,
+        round_trip,
+        timeouts::{self, Patience},
+        tools,
     },
     context::Context,
     exit::{Exit, exit_of},
@@ -51,12 +53,17 @@ pub(super) async fn examine(
     context: &Context,
     flags: &DoctorFlags,
     settings: &Settings,
+    given: &SupabaseSettings,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let Some(config) = configuration(context, settings.supabase.as_ref(), report)? else {
+    let Some(config) = configuration(context, given, report)? else {
         return Ok(report.extend(unreached("address or key is not legal"))?);
     };
     let hosted = config.project_ref().is_some();
+    let patience = Patience {
+        small: config.call_time(0),
+        largest: config.call_time(4 << 20),
+    };
     let store = SupabaseStore::new(config)?;
     let began = Instant::now();
     let asked = store.info().await;
@@ -103,7 +110,7 @@ pub(super) async fn examine(
     }
     trips(context, flags, settings, store, report).await?;
     if let Some(found) = found {
-        report.extend(content(&found, settings, hosted))?;
+        report.extend(content(&found, settings, patience, hosted))?;
     } else {
         let names = [
             judge::MESSAGES,
@@ -121,29 +128,16 @@ const NOT_SAID: &str = "the database does not say: see the line about the schema
 
 fn configuration(
     context: &Context,
-    given: Option<&SupabaseSettings>,
+    given: &SupabaseSettings,
     report: &mut Report,
 ) -> anyhow::Result<Option<SupabaseConfig>> {
-    let Some(given) = given else {
-        let missing = ["SUPABASE_URL", "SUPABASE_KEY"].into_iter().filter(|name| {
-            context
-                .lookup(name)
-                .is_none_or(|value| value.trim().is_empty())
-        });
-        let missing: Vec<&str> = missing.collect();
-        let line = Line::failure("url", format!("{} is not set", missing.join(" and ")))
-            .advice("set both in the environment or in .env; SUPABASE_PROJECT_ID may stand for the address")
-            .exit(Exit::Usage);
-        report.push(line)?;
-        report.push(Line::skipped("key", "address and key are needed"))?;
-        return Ok(None);
-    };
     let project_id = context
         .lookup("SUPABASE_PROJECT_ID")
         .filter(|id| !id.trim().is_empty());
     let given = Credentials {
         url: &given.url,
         key: &given.key,
+        token: given.token.as_ref(),
         project_id: project_id.as_deref(),
     };
     let (lines, config) = credentials::examine(given, Utc::now());
@@ -325,14 +319,14 @@ async fn trips(
     round_trip::run(&client, &context.stop, |line| report.push(line)).await
 }
 
-fn content(found: &Diagnosis, settings: &Settings, hosted: bool) -> Vec<Line> {
+fn content(found: &Diagnosis, settings: &Settings, patience: Patience, hosted: bool) -> Vec<Line> {
     let sizes = found.sizes.as_ref().and_then(|sizes| sizes.found().ok());
     vec![
         judge::messages(&found.rows, sizes.map(|sizes| sizes.messages_estimated)),
         judge::leftovers(&found.leftovers, found.server_ms),
         judge::tools(&found.rows),
         judge::space(found, hosted),
-        timeouts::line(&found.timeouts, settings.breaker),
+        timeouts::line(&found.timeouts, patience, settings.breaker),
     ]
 }
 

@@ -106,7 +106,7 @@ fn store_name(store: &Selected) -> String {
     match store {
         Selected::Embedded(dir) => format!("embedded, in {}", dir.display()),
         Selected::Memory => "in memory".to_owned(),
-        Selected::Supabase => "Supabase".to_owned(),
+        Selected::Supabase(_) => "Supabase".to_owned(),
     }
 }
 

@@ -9,10 +9,6 @@ use crate::commands::doctor::line::Line;
 
 pub(super) const NAME: &str = "timeouts";
 
-/// What bus waits for a call that carries next to nothing.
-const SMALL_CALL: Duration = Duration::from_secs(5);
-/// And for the largest chunk (4 MiB), its way through a slow network included.
-const LARGEST_CALL: Duration = Duration::from_secs(21);
 /// Below this a chunk or a batch of a purge may not be done.
 const SHORT: Duration = Duration::from_secs(3);
 /// Above this the server works for nobody.
@@ -22,17 +18,33 @@ const NOTICED: Duration = Duration::from_secs(120);
 /// After an outage the store should be tried again within this.
 const TRIED_AGAIN: Duration = Duration::from_secs(600);
 
+/// How long bus waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For a call that carries next to nothing.
+    pub(super) small: Duration,
+    /// For the largest chunk, its way through a slow network included.
+    pub(super) largest: Duration,
+}
+
 /// The line.
-pub(super) fn line(timeouts: &Part<Timeouts>, breaker: BreakerSettings) -> Line {
+pub(super) fn line(
+    timeouts: &Part<Timeouts>,
+    patience: Patience,
+    breaker: BreakerSettings,
+) -> Line {
     let timeouts = match timeouts.found() {
         Ok(timeouts) => timeouts,
         Err(error) => return Line::skipped(NAME, format!("the database says: {error}")),
     };
     let statement = Duration::from_millis(timeouts.call);
-    let found: Vec<(String, String)> = [of_statement(statement), of_breaker(breaker)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let found: Vec<(String, String)> = [
+        of_statement(statement, patience.largest),
+        of_breaker(breaker, patience.small),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let summary = format!(
         "a statement may take {}; bus waits {} for a small call, {} for the largest chunk",
         if statement.is_zero() {
@@ -40,8 +52,8 @@ pub(super) fn line(timeouts: &Part<Timeouts>, breaker: BreakerSettings) -> Line 
         } else {
             shown(statement)
         },
-        shown(SMALL_CALL),
-        shown(LARGEST_CALL)
+        shown(patience.small),
+        shown(patience.largest)
     );
     let line = if found.is_empty() {
         Line::ok(NAME, summary)
@@ -64,7 +76,7 @@ pub(super) fn line(timeouts: &Part<Timeouts>, breaker: BreakerSettings) -> Line 
 }
 
 /// What is odd about the server's timeout, and what to do.
-fn of_statement(statement: Duration) -> Option<(String, String)> {
+fn of_statement(statement: Duration, largest: Duration) -> Option<(String, String)> {
     let set =
         "alter role authenticator set statement_timeout = '8s'; notify pgrst, 'reload config';";
     if statement.is_zero() {
@@ -77,7 +89,7 @@ fn of_statement(statement: Duration) -> Option<(String, String)> {
     } else if statement > LONG {
         let why = format!(
             "bus gives up {} before the server does",
-            shown(statement - LARGEST_CALL)
+            shown(statement.saturating_sub(largest))
         );
         Some((why, format!("run: {set}")))
     } else {
@@ -86,7 +98,7 @@ fn of_statement(statement: Duration) -> Option<(String, String)> {
 }
 
 /// What is odd about the breaker, and what to do.
-fn of_breaker(breaker: BreakerSettings) -> Option<(String, String)> {
+fn of_breaker(breaker: BreakerSettings, small: Duration) -> Option<(String, String)> {
     if !breaker.enabled {
         let why =
             "CIRCUIT_BREAKER_ENABLED=false: while Supabase is down, each call waits its whole time";
@@ -95,7 +107,7 @@ fn of_breaker(breaker: BreakerSettings) -> Option<(String, String)> {
             "set CIRCUIT_BREAKER_ENABLED=true".to_owned(),
         ));
     }
-    let noticed = SMALL_CALL.saturating_mul(breaker.threshold);
+    let noticed = small.saturating_mul(breaker.threshold);
     if noticed > NOTICED {
         let why = format!(
             "CIRCUIT_BREAKER_THRESHOLD={}: calls one after the other need up to {} to notice an outage",
@@ -104,11 +116,11 @@ fn of_breaker(breaker: BreakerSettings) -> Option<(String, String)> {
         );
         return Some((why, "set CIRCUIT_BREAKER_THRESHOLD to 5".to_owned()));
     }
-    if breaker.timeout > TRIED_AGAIN || breaker.timeout < SMALL_CALL {
+    if breaker.timeout > TRIED_AGAIN || breaker.timeout < small {
         let why = format!(
             "CIRCUIT_BREAKER_TIMEOUT_SECS={}: {}",
             breaker.timeout.as_secs(),
-            if breaker.timeout < SMALL_CALL {
+            if breaker.timeout < small {
                 "shorter than one call takes to fail, so it hardly ever stays open"
             } else {
                 "after an outage the store may stay unused for that long"
@@ -160,8 +172,13 @@ mod tests {
             roles: BTreeMap::new(),
         });
         let timeout = Duration::from_secs(secs);
+        let patience = Patience {
+            small: Duration::from_secs(5),
+            largest: Duration::from_secs(21),
+        };
         let line = line(
             &timeouts,
+            patience,
             BreakerSettings {
                 enabled,
                 threshold,
