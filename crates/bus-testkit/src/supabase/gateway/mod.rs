@@ -263,3 +263,67 @@ fn without_hop_headers(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    /// Reads until what has come ends with `end`.
+    async fn read_to(stream: &mut TcpStream, end: &str) -> String {
+        let mut text = String::new();
+        let mut buffer = [0; 1024];
+        while !text.ends_with(end) {
+            let read = stream.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "the end comes after {text:?}");
+            text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        }
+        text
+    }
+
+    #[tokio::test]
+    async fn bodies_pass_both_ways_as_they_come() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = server.local_addr().unwrap();
+        let gateway = Gateway::start(0, addr, Rules::Open, Database::new(0, "")).await;
+        let gateway = gateway.unwrap();
+        let mut client = TcpStream::connect(gateway.addr()).await.unwrap();
+        let head = "POST /put HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nfirst";
+        client.write_all(head.as_bytes()).await.unwrap();
+        let (mut server, _) = server.accept().await.unwrap();
+        // The other half is not even sent yet.
+        let head = read_to(&mut server, "\r\n\r\nfirst").await;
+        assert!(head.starts_with("POST /put HTTP/1.1"), "{head}");
+        assert!(head.contains("content-length: 10"), "{head}");
+        client.write_all(b"other").await.unwrap();
+        read_to(&mut server, "other").await;
+
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirst";
+        server.write_all(head.as_bytes()).await.unwrap();
+        read_to(&mut client, "\r\n\r\nfirst").await;
+        server.write_all(b"other").await.unwrap();
+        read_to(&mut client, "other").await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_is_cut_for_the_client() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = server.local_addr().unwrap();
+        let gateway = Gateway::start(0, addr, Rules::Open, Database::new(0, "")).await;
+        let gateway = gateway.unwrap();
+        let mut client = TcpStream::connect(gateway.addr()).await.unwrap();
+        let head = "GET /get HTTP/1.1\r\nhost: x\r\n\r\n";
+        client.write_all(head.as_bytes()).await.unwrap();
+        let (mut server, _) = server.accept().await.unwrap();
+        read_to(&mut server, "\r\n\r\n").await;
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirst";
+        server.write_all(head.as_bytes()).await.unwrap();
+        drop(server);
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.contains("content-length: 10"), "{answer}");
+        assert!(answer.ends_with("first"), "{answer}");
+    }
+}
