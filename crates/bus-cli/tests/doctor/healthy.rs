@@ -174,7 +174,12 @@ async fn as_text_each_line_is_aligned_and_ends_with_a_count() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_purge_job_is_followed_from_its_schedule_to_its_last_run() {
-    let postgres = Postgres::with_cron("project").await.unwrap();
+    let postgres = Postgres::options()
+        .setting("shared_preload_libraries", "pg_cron")
+        .setting("cron.database_name", "project")
+        .start()
+        .await
+        .unwrap();
     let project = Project::on(Server::Postrust, postgres).await.unwrap();
     let purge = async |status: &str, part: &str| {
         let ran = run(doctor(&Place::new(), &project, &["--json", "--quick"])).await;
