@@ -87,9 +87,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let clean_up = match command {
                 // Finishes what is in flight, in a time of its own.
                 Command::Serve(_) => Duration::MAX,
-                Command::Put(_) | Command::Get(_) | Command::Call(_) | Command::Doctor(_) => {
-                    CLEAN_UP
-                }
+                Command::Put(_)
+                | Command::Get(_)
+                | Command::Call(_)
+                | Command::History(_)
+                | Command::Doctor(_) => CLEAN_UP,
                 _ => Duration::ZERO,
             };
             interrupt::guard(&stop, clean_up, dispatch(&context, command)).await
@@ -107,6 +109,9 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Show(flags) => commands::show::run(context, &flags).await,
         Command::Rm(flags) => commands::rm::run(context, &flags).await,
         Command::Purge(flags) => commands::purge::run(context, &flags).await,
+        Command::Audit(flags) => commands::audit::run(context, &flags).await,
+        Command::History(command) => commands::history::run(context, command).await,
+        Command::Prefs(command) => commands::prefs::run(context, command).await,
         Command::Migrate(flags) => commands::migrate::run(context, &flags).await,
         Command::Stats => commands::stats::run(context).await,
         Command::Verify => commands::verify::run(context).await,

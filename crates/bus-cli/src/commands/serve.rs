@@ -59,6 +59,11 @@ fn config(context: &Context, flags: &ServeFlags) -> anyhow::Result<DaemonConfig>
         Some(secs) => Some(secs),
         None => context.parsed("BUS_PURGE_SECS", seconds)?,
     };
+    let days = "a whole number of days is expected, 0 for no audit log";
+    let audit = match flags.audit_days {
+        Some(days) => Some(days),
+        None => context.parsed("BUS_AUDIT_DAYS", days)?,
+    };
     Ok(DaemonConfig {
         listen: match flags.listen {
             Some(address) => address,
@@ -71,6 +76,9 @@ fn config(context: &Context, flags: &ServeFlags) -> anyhow::Result<DaemonConfig>
         allowed_hosts: flags.allow_host.clone(),
         limits,
         purge_interval: purge.map_or(default.purge_interval, Duration::from_secs),
+        audit_kept: audit.map_or(default.audit_kept, |days: u32| {
+            Duration::from_secs(u64::from(days) * 86_400)
+        }),
         ..default
     })
 }

@@ -7,6 +7,7 @@ mod doctor;
 mod global;
 mod messages;
 mod migrate;
+mod records;
 mod tools;
 mod values;
 
@@ -17,6 +18,10 @@ pub(crate) use self::{
     global::{GlobalFlags, LogFormat, StoreFlag},
     messages::{CompletionsFlags, GetFlags, LsFlags, PurgeFlags, PutFlags, RmFlags, ShowFlags},
     migrate::MigrateFlags,
+    records::{
+        AuditFlags, HistoryAppendFlags, HistoryCommand, HistoryLsFlags, HistoryRmFlags,
+        HistoryShowFlags, PrefsCommand, PrefsNameFlags, PrefsRmFlags, PrefsSetFlags,
+    },
     tools::{CallFlags, DemoFlags, ServeFlags},
     values::InclusiveRange,
 };
@@ -35,8 +40,8 @@ Exit codes:
 Settings come from flags, then the environment, then .env in this folder: MESSAGE_BUS_ENABLED,
 MESSAGE_BUS_TTL_HOURS, MESSAGE_BUS_MAX_PAYLOAD_MB, MESSAGE_BUS_COMPRESSION,
 MESSAGE_BUS_CHECKSUM_ENABLED, BUS_STORE_DIR, BUS_LISTEN, BUS_TOKEN, BUS_ROOT, BUS_TOOLS,
-BUS_THRESHOLD_BYTES, BUS_LEASE_SECS, BUS_PURGE_SECS, BUS_LOG_FORMAT, WS_MAX_MSG_BYTES,
-SUPABASE_URL, SUPABASE_KEY, SUPABASE_PROJECT_ID, BUS_SUPABASE_TOKEN, SUPABASE_DB_URL.
+BUS_THRESHOLD_BYTES, BUS_LEASE_SECS, BUS_PURGE_SECS, BUS_AUDIT_DAYS, BUS_LOG_FORMAT,
+WS_MAX_MSG_BYTES, SUPABASE_URL, SUPABASE_KEY, SUPABASE_PROJECT_ID, BUS_SUPABASE_TOKEN, SUPABASE_DB_URL.
 NO_COLOR turns colours off.";
 
 /// Claim checks for WebSocket tool servers: a result too big for its transport is stored, and a
@@ -85,6 +90,14 @@ pub(crate) enum Command {
     Stats,
     /// Read every stored byte and report each damaged message
     Verify,
+    /// Show what became of each call of a daemon, newest first
+    Audit(AuditFlags),
+    /// Keep conversations: append, show, list, remove
+    #[command(subcommand)]
+    History(HistoryCommand),
+    /// Keep preferences: get, set, remove, list
+    #[command(subcommand)]
+    Prefs(PrefsCommand),
     /// Bring the database of a Supabase project, or a PostgreSQL of yours, to this build's schema
     Migrate(MigrateFlags),
     /// Check settings, store, schema and round trips; say what to do where something is wrong

@@ -50,6 +50,10 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "SECS")]
     pub(crate) purge_secs: Option<u64>,
 
+    /// Days that the audit log is kept; 0 writes none [env: BUS_AUDIT_DAYS] [default: 30]
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) audit_days: Option<u32>,
+
     /// A web page's Origin that may drive the daemon, such as `https://tools.example`; repeatable
     #[arg(long, value_name = "ORIGIN", value_parser = values::parse_origin)]
     pub(crate) allow_origin: Vec<String>,
