@@ -167,6 +167,48 @@ fn after_a_crash_it_starts_anew_and_clears_away_what_was_left() {
 }
 
 #[test]
+fn what_a_killed_process_started_for_itself_dies_with_it() {
+    let stack = Stack::new();
+    stack.run(&["start"]);
+    let mut up = stack.command(&["up", "postrust"]);
+    let mut up = up.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut printed = BufReader::new(up.stdout.take().unwrap());
+    printed.read_line(&mut line).unwrap();
+    let shared = stack.processes();
+    let own = children(up.id());
+    assert!(!own.is_empty());
+    up.kill().unwrap();
+    up.wait().unwrap();
+    let gone = || (!own.iter().any(|&pid| alive(pid))).then_some(());
+    wait_for("the end of its server", Duration::from_secs(10), gone).unwrap();
+    assert!(shared.iter().all(|&pid| alive(pid)), "what is shared stays");
+    // Its database goes when somebody makes the next one.
+    let mut next = stack
+        .command(&["up", "postrust"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut printed = BufReader::new(next.stdout.take().unwrap());
+    printed.read_line(&mut line).unwrap();
+    signal(next.id(), "TERM");
+    assert!(next.wait().unwrap().success());
+    assert_eq!(fs::read_dir(stack.folder().join("own")).unwrap().count(), 0);
+}
+
+/// The processes that a process has started, from any of its threads.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let lists = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("children")));
+    let lists: Vec<String> = lists.filter_map(Result::ok).collect();
+    lists
+        .iter()
+        .flat_map(|list| list.split_whitespace())
+        .map(|pid| pid.parse().unwrap())
+        .collect()
+}
+
+#[test]
 fn what_nobody_uses_ends_by_itself() {
     let stack = Stack::new();
     stack.run(&["start"]);
