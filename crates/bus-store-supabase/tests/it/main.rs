@@ -3,6 +3,11 @@
 
 mod expected;
 mod lite;
+mod payloads;
 mod postrust;
 mod records;
+mod repeats;
+mod secrets;
 mod support;
+mod users;
+mod wire;

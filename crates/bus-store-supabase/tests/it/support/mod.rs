@@ -1,6 +1,7 @@
 //! A project, a store in it, and the levers of the suite.
 
 pub(crate) mod aged;
+pub(crate) mod writing;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,9 +22,19 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn take(server: Server) -> Self {
+        Self::with(Project::take(server).await.unwrap(), |config| config)
+    }
+
+    /// The same, whose chunks go up as raw bytes, as PostgREST takes them.
+    pub(crate) async fn take_raw(server: Server) -> Self {
         let project = Project::take(server).await.unwrap();
-        let store = Aged::new(store(config(&project)));
-        let other = store.beside(self::store(config(&project)));
+        project.gateway().octet_stream(true);
+        Self::with(project, |config| config.with_raw_chunks_from(0))
+    }
+
+    fn with(project: Project, configured: fn(SupabaseConfig) -> SupabaseConfig) -> Self {
+        let store = Aged::new(store(configured(config(&project))));
+        let other = store.beside(self::store(configured(config(&project))));
         Self {
             project,
             store,
