@@ -10,6 +10,7 @@ mod demo;
 mod interrupts;
 mod migrate;
 mod over_http;
+mod records;
 mod round_trips;
 mod settings;
 mod sharing;
