@@ -36,6 +36,35 @@ fn a_new_place_is_healthy() {
 }
 
 #[test]
+fn the_report_as_json_has_this_shape() {
+    let ran = Place::new().run(["doctor", "--json", "--quick"]).ok();
+    let report = ran.json();
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().unwrap().keys().cloned().collect()
+    };
+    let mut top = keys(&report);
+    top.sort();
+    assert_eq!(top, ["counts", "exit_code", "lines", "store"]);
+    let lines = report["lines"].as_array().unwrap();
+    let counted: u64 = ["ok", "warning", "failure", "skipped"]
+        .iter()
+        .map(|status| report["counts"][status].as_u64().unwrap())
+        .sum();
+    assert_eq!(counted, lines.len() as u64);
+    for line in lines {
+        assert!(
+            line["name"].is_string() && line["summary"].is_string(),
+            "{line:#}"
+        );
+        for key in keys(line) {
+            let known = ["name", "status", "summary", "detail", "advice"];
+            assert!(known.contains(&key.as_str()), "{key}");
+        }
+    }
+    assert!(ran.stderr.is_empty(), "{}", ran.stderr);
+}
+
+#[test]
 fn quick_leaves_out_what_takes_time() {
     let ran = Place::new().run(["doctor", "--json", "--quick"]).ok();
     assert_eq!(ran.json()["counts"]["skipped"], 4);

@@ -97,6 +97,7 @@ async fn put(project: &Project, id: &str, tool: &str, expires: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_sees_what_is_the_users() {
     let project = Project::take(Server::Postrust).await.unwrap();
+    put(&project, "of-somebody-else", "analyse", "1 hour").await;
     let token = project.user_jwt("ada");
     let ran = run(with_key(&Place::new(), project.url(), &token, &["--json"]))
         .await
@@ -106,6 +107,7 @@ async fn a_user_sees_what_is_the_users() {
     says(&ran, "schema", "skipped", "secret key");
     says(&ran, "round trip 16 MiB", "ok", "identical");
     says(&ran, "messages", "ok", "0 complete");
+    says(&ran, "tools", "ok", "none published");
     assert!(!ran.shown().contains(&token));
 }
 
