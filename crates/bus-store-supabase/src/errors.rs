@@ -174,6 +174,8 @@ fn of_postgrest(number: &str, status: u16, message: &str) -> Verdict {
         "000" | "001" | "002" => away,
         // postrust has a number of its own for it, which it uses for other faults, too.
         "500" if message.contains("temporarily unavailable") => away,
+        // As 413, which PostgREST leaves to what stands before it.
+        "102" if message.contains("length limit") => of_status(413),
         "003" => Verdict::new(
             Kind::Timeout,
             "its database had no free connection; try again",

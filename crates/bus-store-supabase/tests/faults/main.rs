@@ -18,6 +18,7 @@ mod download;
 mod hang;
 mod keys;
 mod kit;
+mod limits;
 mod restart;
 mod schema;
 mod takeover;

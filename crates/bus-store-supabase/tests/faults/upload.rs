@@ -203,15 +203,7 @@ fn written(put: PutOutcome) -> Answered {
 #[rstest]
 #[tokio::test]
 async fn a_broken_upload_goes_on_with_the_same_call(
-    #[values(
-        Step::Begin,
-        Step::Chunk,
-        Step::RawChunk,
-        Step::Renew,
-        Step::Commit,
-        Step::Put
-    )]
-    step: Step,
+    #[values(Step::Begin, Step::Chunk, Step::Commit, Step::Put)] step: Step,
     #[values(
         Break::Connecting,
         Break::HeadReset,
@@ -224,6 +216,20 @@ async fn a_broken_upload_goes_on_with_the_same_call(
     )]
     at: Break,
 ) {
+    broken_and_repeated(step, at).await;
+}
+
+/// The same where a chunk goes up as raw bytes, and for a lease that is renewed.
+#[rstest]
+#[tokio::test]
+async fn a_broken_raw_chunk_or_renewal_goes_on_with_the_same_call(
+    #[values(Step::RawChunk, Step::Renew)] step: Step,
+    #[values(Break::BodyReset, Break::BodyCut, Break::ReplyReset, Break::ReplyLost)] at: Break,
+) {
+    broken_and_repeated(step, at).await;
+}
+
+async fn broken_and_repeated(step: Step, at: Break) {
     let scene = Scene::new(step, at).await;
     let rig = &scene.rig;
     let bytes = scene.rehearse().await;

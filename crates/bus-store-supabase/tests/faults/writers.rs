@@ -1,34 +1,41 @@
 //! Two writers with one key: one wins, the other gets success for the same bytes and a conflict for others.
 
+use std::sync::Arc;
+
 use bus_store::{Begin, NewMessage, PutOutcome, Store, StoreError, StoreErrorKind as Kind};
+use bus_store_supabase::SupabaseStore;
 use bus_testkit::{Project, Server};
 use futures::future::join_all;
 use rstest::rstest;
 
 use crate::kit::{Body, PATIENT, Rig, begin_new, message, send};
 
-const WRITERS: u64 = 8;
+const WRITERS: u64 = 6;
 
 fn created(put: &Result<PutOutcome, StoreError>) -> bool {
     matches!(put, Ok(PutOutcome::Created(_)))
 }
 
 /// As the writers of one process: they share a store. Or of several: each has its own.
+fn stores(rig: &Rig, own: bool) -> Vec<Arc<SupabaseStore>> {
+    let store = |_| match own {
+        true => rig.store_with_key(rig.project.secret_key()),
+        false => rig.store.clone(),
+    };
+    (0..WRITERS).map(store).collect()
+}
+
+/// Each store puts its body.
 async fn puts(
-    rig: &Rig,
+    stores: &[Arc<SupabaseStore>],
     new: &NewMessage,
     bodies: &[Body],
-    own: bool,
 ) -> Vec<Result<PutOutcome, StoreError>> {
-    let calls = bodies.iter().map(|body| async move {
-        let store = if own {
-            rig.store_with_key(rig.project.secret_key())
-        } else {
-            rig.store.clone()
-        };
-        store.put(new, &body.manifest, &body.chunks).await
-    });
-    join_all(calls).await
+    let put = |(store, body): (&Arc<SupabaseStore>, &Body)| {
+        let (store, body) = (store.clone(), body.clone());
+        async move { store.put(new, &body.manifest, &body.chunks).await }
+    };
+    join_all(stores.iter().zip(bodies).map(put)).await
 }
 
 #[rstest]
@@ -38,10 +45,11 @@ async fn of_many_puts_of_the_same_bytes_one_writes(
     #[values(true, false)] own: bool,
 ) {
     let rig = Rig::on(Project::take(server).await.unwrap(), PATIENT).await;
+    let stores = stores(&rig, own);
     for round in 0..4 {
         let new = message(&format!("round-{round}"));
         let bodies: Vec<Body> = (0..WRITERS).map(|_| Body::of(1, 1)).collect();
-        let done = puts(&rig, &new, &bodies, own).await;
+        let done = puts(&stores, &new, &bodies).await;
         assert_eq!(
             done.iter().filter(|put| created(put)).count(),
             1,
@@ -64,10 +72,11 @@ async fn of_many_puts_of_other_bytes_one_wins_and_the_others_conflict(
     #[values(Server::Postrust, Server::Lite)] server: Server,
 ) {
     let rig = Rig::on(Project::take(server).await.unwrap(), PATIENT).await;
+    let stores = stores(&rig, true);
     for round in 0..4 {
         let new = message(&format!("round-{round}"));
         let bodies: Vec<Body> = (0..WRITERS).map(|seed| Body::of(1, seed)).collect();
-        let done = puts(&rig, &new, &bodies, true).await;
+        let done = puts(&stores, &new, &bodies).await;
         let winner = done.iter().position(created).expect("one wins");
         for (place, put) in done.into_iter().enumerate() {
             if place != winner {
