@@ -4,6 +4,7 @@ use super::{children, place};
 use crate::nobody::{anybody_may_enter, running_as_root};
 use anyhow::{Result, bail};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -41,10 +42,10 @@ fn reachable(native: PathBuf, version: u32) -> Result<PathBuf> {
     }
     let folder = place::folder()?;
     let _lock = place::lock(&folder.join("copy.lock"))?;
-    let (copy, draft) = (
-        folder.join(format!("postgres-{version}")),
-        folder.join("postgres-draft"),
-    );
+    // Installed anew, it is copied anew.
+    let installed = fs::metadata(native.join("bin/postgres"))?.mtime();
+    let copy = folder.join(format!("postgres-{version}-{installed}"));
+    let draft = folder.join("postgres-draft");
     if !copy.exists() {
         let mut command = Command::new("cp");
         children::run(command.args(["-a", "-T"]).arg(native).arg(&draft), None)?;
