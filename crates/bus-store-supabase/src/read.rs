@@ -9,6 +9,7 @@ use bus_store::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
@@ -21,6 +22,9 @@ use crate::{
 
 const OPEN: &str = "bus_open";
 const RECORD: &str = "bus_record";
+/// Chunks that may have come before it is their turn, so that the next calls need not wait for a
+/// slow one, nor for the reader.
+const AHEAD: usize = 2;
 
 /// What the server says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,16 +69,22 @@ impl Core {
             _ => return self.no_chunks(principal, id, range).await,
         };
         let (core, principal) = (Arc::clone(self), principal.clone());
+        let gate = Arc::new(Semaphore::new(CALLS));
         // Each in a task of its own: a reader that takes its time must not make a call look slow,
         // nor hold what other calls wait for.
         let mut chunks = stream::iter(range)
             .map(move |seq| {
                 let (core, principal) = (Arc::clone(&core), principal.clone());
-                let chunk = async move { core.chunk(&principal, id, seq, until).await };
+                let gate = Arc::clone(&gate);
+                let chunk = async move {
+                    // It is never closed.
+                    let _turn = gate.acquire().await;
+                    core.chunk(&principal, id, seq, until).await
+                };
                 let task = AbortOnDropHandle::new(tokio::spawn(chunk));
                 async move { task.await.unwrap_or_else(|error| Err(cut_off(error))) }
             })
-            .buffered(CALLS);
+            .buffered(CALLS + AHEAD);
         let first = chunks.next().await.transpose()?;
         let rest = stream::iter(first).map(Ok).chain(chunks);
         Ok(rest.boxed())
