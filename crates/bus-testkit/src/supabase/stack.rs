@@ -14,6 +14,7 @@ use super::{background, place};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
@@ -174,7 +175,9 @@ async fn launch(folder: &Path) -> Result<u16> {
 fn running(folder: &Path) -> Option<State> {
     let text = fs::read(folder.join("stack.json")).ok()?;
     let state: State = serde_json::from_slice(&text).ok()?;
-    state.postgres.alive().then_some(state)
+    // A process that was killed is there for a little longer, but listens no more.
+    let listens = || TcpStream::connect(("127.0.0.1", state.port)).is_ok();
+    (state.postgres.alive() && listens()).then_some(state)
 }
 
 fn paths(folder: &Path) -> Paths {
