@@ -3,16 +3,17 @@
 -- Elsewhere the daemon purges (BUS_PURGE_SECS), or whoever runs `bus purge`.
 
 -- Removes all that may go, in bounded batches that pass over what somebody holds, until nothing is left or the time is
--- over; the rest goes next time. For the owner and the service role.
---   {budget_ms? (20000), batch? (1000), acknowledged_after_ms?, audit_older_than_ms?}
+-- over; the rest goes next time. All of it is one transaction, so the time is short: a writer that wants a key which is
+-- being purged waits until its end. For the owner and the service role.
+--   {budget_ms? (5000), batch? (100), acknowledged_after_ms?, audit_older_than_ms?}
 -- The audit log is kept for ever unless an age is named.
 --   ok {expired, orphaned, failed, acknowledged, audit, freed_bytes, more}
 create or replace function bus_internal.purge_all(request text default '{}') returns text
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   r json := request::json;
-  over timestamptz := clock_timestamp() + coalesce((r ->> 'budget_ms')::bigint, 20000) * interval '1 millisecond';
-  batch bigint := coalesce((r ->> 'batch')::bigint, 1000);
+  over timestamptz := clock_timestamp() + coalesce((r ->> 'budget_ms')::bigint, 5000) * interval '1 millisecond';
+  batch bigint := coalesce((r ->> 'batch')::bigint, 100);
   audit_age bigint := (r ->> 'audit_older_than_ms')::bigint;
   done json;
   -- expired, orphaned, failed, acknowledged, freed_bytes

@@ -859,8 +859,8 @@ CREATE FUNCTION bus_internal.purge_all(request text DEFAULT '{}'::text) RETURNS 
     AS $$
 declare
   r json := request::json;
-  over timestamptz := clock_timestamp() + coalesce((r ->> 'budget_ms')::bigint, 20000) * interval '1 millisecond';
-  batch bigint := coalesce((r ->> 'batch')::bigint, 1000);
+  over timestamptz := clock_timestamp() + coalesce((r ->> 'budget_ms')::bigint, 5000) * interval '1 millisecond';
+  batch bigint := coalesce((r ->> 'batch')::bigint, 100);
   audit_age bigint := (r ->> 'audit_older_than_ms')::bigint;
   done json;
   -- expired, orphaned, failed, acknowledged, freed_bytes

@@ -188,7 +188,7 @@ async fn a_step_with_another_text_is_refused() {
     )
     .await;
     assert!(
-        matches!(&error, MigrateError::Changed { step } if step == "20261122070100_message_bus_functions.sql")
+        matches!(&error, MigrateError::Changed { step } if step == "20261122070100_message_bus_helpers.sql")
     );
 }
 
