@@ -30,7 +30,7 @@ enum Task {
     },
     /// Check names and heads, that each step may run twice, and that schema.sql is their sum
     Check,
-    /// Write schema.sql anew
+    /// Write schema.sql anew, and what `bus doctor` expects
     Schema,
 }
 
@@ -84,13 +84,29 @@ fn check() -> Result<()> {
         bail!("{} problems in migrations/", problems.len());
     }
     tests("every_step_may_run_twice", false)?;
-    tests("schema_sql", false)
+    tests("schema_sql", false)?;
+    inventory(false)
 }
 
 fn schema() -> Result<()> {
     tests("schema_sql_is_the_sum_of_the_steps", true)?;
     println!("migrations/schema.sql is the sum of the steps");
+    inventory(true)?;
+    println!("bus doctor expects what the steps make");
     Ok(())
+}
+
+/// What `bus doctor` compares a database with.
+fn inventory(write: bool) -> Result<()> {
+    let shell = shell()?;
+    let mut command = cmd!(
+        shell,
+        "cargo test --quiet -p bus-store-supabase --test it expected_inventory"
+    );
+    if write {
+        command = command.env("BUS_REWRITE_EXPECTED", "1");
+    }
+    command.quiet().run().map_err(Into::into)
 }
 
 /// Runs those tests of bus-migrations whose names hold `filter`.

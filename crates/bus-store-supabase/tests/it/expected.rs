@@ -33,8 +33,8 @@ async fn the_expected_inventory_is_that_of_the_migrations() {
     let differences = compare(&expected.inventory, &made.inventory);
     assert!(
         differences.is_empty() && *expected == made,
-        "src/diagnose/expected.json is not what the migrations make; write it anew with \
-         {REWRITE}=1 cargo nextest run -p bus-store-supabase expected_inventory\n{differences:#?}"
+        "src/diagnose/expected.json is not what the migrations make: run cargo xtask migrate schema\n\
+         {differences:#?}"
     );
     assert_eq!(made.schema_version, SCHEMA_VERSION);
 }
