@@ -99,7 +99,7 @@ async fn a_user_cannot_name_another_principal() {
 #[case::publishable(|p: &Project| p.publishable_key().to_owned(), "a publishable key has the role anon")]
 #[case::anon(|p: &Project| p.anon_jwt(), "this is the project's anon key")]
 #[case::expired(|p: &Project| p.jwt("service_role", None, TimeDelta::hours(-1)), "expired at")]
-#[case::revoked(|_: &Project| "sb_secret_of_another_project".to_owned(), "was not revoked")]
+#[case::revoked(|_: &Project| "sb_secret_other".to_owned(), "was not revoked")]
 #[tokio::test]
 async fn a_key_that_may_not_use_the_store_is_told_why(
     #[case] key: fn(&Project) -> String,
