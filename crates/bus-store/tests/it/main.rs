@@ -4,6 +4,7 @@ mod memory;
 mod mock;
 mod mutants;
 mod records;
+mod records_mutants;
 mod reference;
 mod suite;
 mod support;

@@ -58,10 +58,10 @@ thread_local! {
 }
 
 /// As long as it lives, panics of this thread are expected and not shown.
-struct Quiet;
+pub(crate) struct Quiet;
 
 impl Quiet {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let usual = panic::take_hook();
