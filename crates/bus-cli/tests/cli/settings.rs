@@ -139,6 +139,25 @@ fn half_of_supabase_is_told_by_name() {
     finish(&mut bus).fails(2, "SUPABASE_KEY");
 }
 
+/// Asked for by name, whatever `MESSAGE_BUS_ENABLED` says.
+#[test]
+fn supabase_without_its_variables_names_them() {
+    let place = Place::new();
+    let ls = || {
+        let mut bus = place.bus(["ls", "--store", "supabase"]);
+        bus.env("MESSAGE_BUS_ENABLED", "false");
+        bus
+    };
+    finish(&mut ls()).fails(2, "SUPABASE_PROJECT_ID) and SUPABASE_KEY are not set");
+    finish(ls().env("SUPABASE_KEY", "k"))
+        .fails(2, "SUPABASE_URL (or SUPABASE_PROJECT_ID) is not set");
+    finish(ls().env("SUPABASE_URL", "http://x.test")).fails(2, "SUPABASE_KEY is not set");
+    let mut both = ls();
+    both.env("SUPABASE_URL", "http://x.test")
+        .env("SUPABASE_KEY", "hush");
+    finish(&mut both).fails(2, "SUPABASE_KEY is not allowed");
+}
+
 #[test]
 fn colours_are_off_where_nobody_sees_them() {
     let place = Place::new();
