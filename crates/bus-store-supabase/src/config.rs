@@ -20,7 +20,7 @@ pub enum ConfigError {
         "{shown:?} is not the address of a Supabase project: an http or https URL such as https://PROJECT.supabase.co is expected"
     )]
     Url {
-        /// The address, shortened.
+        /// Its scheme and host; nothing of what may be a secret.
         shown: String,
     },
     /// The address holds a user or a password.
@@ -119,7 +119,7 @@ impl SupabaseConfig {
         self
     }
 
-    /// How long a connection may take to be made; 10 s by default.
+    /// How long a connection may take to be made; 10 s by default. It counts as part of the call.
     #[must_use]
     pub fn with_connect_timeout(mut self, time: Duration) -> Self {
         self.limits.connect = time;
@@ -127,7 +127,8 @@ impl SupabaseConfig {
     }
 
     /// How long a call may take: `base` (5 s by default) and the time that its bytes take at
-    /// `bytes_per_second` (256 KiB/s by default).
+    /// `bytes_per_second` (256 KiB/s by default), with those of the calls beside it, up to four times
+    /// its own.
     #[must_use]
     pub fn with_call_timeout(mut self, base: Duration, bytes_per_second: u64) -> Self {
         self.limits.call = base;
@@ -135,7 +136,7 @@ impl SupabaseConfig {
         self
     }
 
-    /// How long an answer may stall; 30 s by default.
+    /// How long the body of an answer may stall; 30 s by default.
     #[must_use]
     pub fn with_idle_timeout(mut self, time: Duration) -> Self {
         self.limits.idle = time;
@@ -175,11 +176,12 @@ impl SupabaseConfig {
         self.base.as_str()
     }
 
-    /// How long a call that carries this many bytes may take.
+    /// How long a call that carries this many bytes may take where it is alone.
     #[must_use]
     pub fn call_time(&self, bytes: u64) -> Duration {
         let slow = bytes.saturating_mul(1000) / self.limits.bytes_per_second;
-        self.limits.call + Duration::from_millis(slow)
+        let slow = Duration::from_millis(slow);
+        self.limits.call.saturating_add(slow)
     }
 
     /// The project that the address names, where it is a hosted one.
@@ -276,10 +278,19 @@ fn base_of(url: &str, prefix: &str) -> Result<Url, ConfigError> {
     Ok(base)
 }
 
-/// An address, as far as it may be shown: what stands before an `@` may be a password.
+/// An address, as far as it may be shown: what has no `://` may be a key in the wrong setting, what
+/// stands before an `@` a password, and what stands behind the host anything.
 fn shown(url: &str) -> String {
-    let url = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
-    url.chars().take(80).collect()
+    let scheme = |text: &str| text.len() <= 12 && text.bytes().all(|b| b.is_ascii_alphabetic());
+    match url.trim().split_once("://") {
+        Some((before, rest)) if scheme(before) => {
+            let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+            let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let host: String = host.chars().take(80).collect();
+            format!("{before}://{host}")
+        }
+        _ => "[not shown]".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -328,6 +339,9 @@ mod tests {
             "ftp://x",
             "https://",
             "postgres://u:hush@db/x",
+            "ftp://x/rest/v1?apikey=hush",
+            "sb_secret_hush",
+            "eyJhbGciOiJIUzI1NiJ9.e30.hush",
         ] {
             let error = config(url).expect_err(url);
             assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
@@ -347,6 +361,7 @@ mod tests {
     fn the_key_is_shown_nowhere() {
         let config = config("https://abc.supabase.co").expect("legal");
         assert!(!format!("{config:?} {}", config.rest_url()).contains("hush"));
+        assert_eq!(shown("ftp://u:hush@x.test/hush"), "ftp://x.test");
         let hidden = config
             .credentials
             .hide("got sb_secret_hush, twice sb_secret_hush".to_owned());

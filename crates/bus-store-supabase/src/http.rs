@@ -16,12 +16,17 @@ use reqwest::{
     redirect, retry,
 };
 use secrecy::ExposeSecret as _;
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use crate::{
     SupabaseConfig,
     config::{Credentials, Limits},
     errors::{Call, Refusal},
+    load::Load,
+    store::CALLS,
 };
 
 /// Raw bytes.
@@ -32,8 +37,10 @@ const USER_AGENT: &str = concat!("bus/", env!("CARGO_PKG_VERSION"));
 const MAX_PROBLEM: usize = 64 << 10;
 /// How long an idle connection is kept.
 const KEEP: Duration = Duration::from_secs(60);
-/// How often a connection with calls on it is asked whether it lives.
+/// How often a connection is asked whether it lives, and how long it may be silent then.
 const PING: Duration = Duration::from_secs(10);
+/// How long the body of an error may stall: its status says the most.
+const PROBLEM: Duration = Duration::from_secs(1);
 
 /// A project's REST address.
 pub(crate) struct Http {
@@ -43,6 +50,16 @@ pub(crate) struct Http {
     credentials: Credentials,
     limits: Limits,
     permits: Semaphore,
+    load: Load,
+}
+
+/// The right to make one call now, for as long as it is held.
+pub(crate) type Turn<'a> = SemaphorePermit<'a>;
+
+/// Why the body of an answer did not come whole.
+enum Cut {
+    Way(reqwest::Error),
+    Silence,
 }
 
 /// The header in which a call with a raw body says what it asks for.
@@ -70,12 +87,13 @@ impl Http {
         let mut builder = Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(limits.connect)
-            .read_timeout(limits.idle)
             .pool_idle_timeout(KEEP)
             .tcp_keepalive(PING)
             .http2_adaptive_window(true)
             .http2_keep_alive_interval(PING)
             .http2_keep_alive_timeout(PING)
+            // A call may be over before a connection is found dead: the next must not get it.
+            .http2_keep_alive_while_idle(true)
             // Whoever redirects would get payload and key elsewhere.
             .redirect(redirect::Policy::none())
             .referer(false)
@@ -96,6 +114,7 @@ impl Http {
             base,
             credentials,
             permits: Semaphore::new(limits.calls),
+            load: Load::default(),
             limits,
         })
     }
@@ -105,9 +124,18 @@ impl Http {
         self.limits.raw_from_bytes
     }
 
+    /// Waits until a call may be made. What it sends is made afterwards, so that those who wait hold
+    /// no more than what they were given.
+    pub(crate) async fn turn(&self) -> Result<Turn<'_>, StoreError> {
+        self.permits.acquire().await.map_err(|_| {
+            StoreError::new(Kind::Internal, "the store was closed; please report this")
+        })
+    }
+
     /// Calls a function with a JSON body; the JSON that it answers.
     pub(crate) async fn post(
         &self,
+        _turn: Turn<'_>,
         call: Call,
         body: Bytes,
         expect: Expect,
@@ -125,6 +153,7 @@ impl Http {
         body: Bytes,
         expect: Expect,
     ) -> Result<Bytes, StoreError> {
+        let _turn = self.turn().await?;
         let mut request = self.request(call, OCTETS)?;
         if let Some(asked) = asked {
             request = request.header(REQUEST, secret_value(asked)?);
@@ -140,6 +169,7 @@ impl Http {
         query: &[(&str, &str)],
         expect: Expect,
     ) -> Result<Bytes, StoreError> {
+        let _turn = self.turn().await?;
         let mut url = self.url(call)?;
         url.query_pairs_mut().extend_pairs(query);
         let request = self
@@ -177,18 +207,34 @@ impl Http {
         expect: Expect,
         wanted: &str,
     ) -> Result<Bytes, StoreError> {
-        let time = self.time_for(sent, expect);
-        let _permit = self.permits.acquire().await.map_err(|_| {
-            StoreError::new(Kind::Internal, "the store was closed; please report this")
-        })?;
-        let failed = |error| self.failed(call, error, time);
-        let response = request.timeout(time).send().await.map_err(failed)?;
+        let share = self.load.enter((sent + expect.bytes) as u64);
+        let time = |bytes| self.time_for(bytes, expect);
+        let exchange = self.exchange(call, request, expect, wanted);
+        match share.wait(CALLS as u64, time, exchange).await {
+            Ok(done) => done,
+            Err(time) => Err(self.late(call, time)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        call: Call,
+        request: RequestBuilder,
+        expect: Expect,
+        wanted: &str,
+    ) -> Result<Bytes, StoreError> {
+        let failed = |error| self.failed(call, error);
+        let response = request.send().await.map_err(failed)?;
         let status = response.status();
         if !status.is_success() {
             return Err(self.refused(call, response).await);
         }
         check_type(call, &response, wanted)?;
-        let (body, whole) = read(response, expect.limit).await.map_err(failed)?;
+        let (body, whole) = match read(response, expect.limit, self.limits.idle).await {
+            Ok(read) => read,
+            Err(Cut::Way(error)) => return Err(failed(error)),
+            Err(Cut::Silence) => return Err(self.late(call, self.limits.idle)),
+        };
         if !whole {
             return Err(StoreError::new(
                 Kind::Damaged,
@@ -201,30 +247,40 @@ impl Http {
         Ok(body)
     }
 
-    /// How long a call may take: what a call takes, and the time for its bytes both ways.
-    fn time_for(&self, sent: usize, expect: Expect) -> Duration {
-        let bytes = (sent + expect.bytes) as u64;
-        let rate = self.limits.bytes_per_second;
-        expect.patience.unwrap_or(self.limits.call)
-            + Duration::from_millis(bytes.saturating_mul(1000) / rate)
+    /// How long a call may take: what a call takes, and the time for `bytes`.
+    fn time_for(&self, bytes: u64, expect: Expect) -> Duration {
+        let slow = bytes.saturating_mul(1000) / self.limits.bytes_per_second;
+        let base = expect.patience.unwrap_or(self.limits.call);
+        base.saturating_add(Duration::from_millis(slow))
     }
 
     async fn refused(&self, call: Call, response: Response) -> StoreError {
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).cloned();
         // A body that breaks off tells less, but the status is there.
-        let body = read(response, MAX_PROBLEM).await.map(|(body, _)| body);
+        let body = read(response, MAX_PROBLEM, PROBLEM).await;
+        let body = body.map(|(body, _)| body).unwrap_or_default();
         let refusal = Refusal {
             call,
             status,
             retry_after: retry_after.as_ref().and_then(|value| value.to_str().ok()),
-            body: &body.unwrap_or_default(),
+            body: &body,
         };
         refusal.into_error(&self.credentials, Utc::now())
     }
 
+    /// The error for a call that was waited for in vain.
+    fn late(&self, call: Call, time: Duration) -> StoreError {
+        let host = self.base.host_str().unwrap_or_default();
+        let text = format!(
+            "{call} got no whole answer from {host} within {} ms",
+            time.as_millis()
+        );
+        StoreError::new(Kind::Timeout, self.credentials.hide(text))
+    }
+
     /// The error for a call that got no answer.
-    fn failed(&self, call: Call, error: reqwest::Error, time: Duration) -> StoreError {
+    fn failed(&self, call: Call, error: reqwest::Error) -> StoreError {
         let host = self.base.host_str().unwrap_or_default();
         let (kind, text) = if error.is_connect() {
             (
@@ -234,12 +290,10 @@ impl Http {
                 ),
             )
         } else if error.is_timeout() {
+            // Of the connection itself, which was used before.
             (
                 Kind::Timeout,
-                format!(
-                    "{call} got no whole answer from {host} within {} ms",
-                    time.as_millis()
-                ),
+                format!("{call} got no answer from {host} in time"),
             )
         } else if error.is_builder() {
             (
@@ -338,17 +392,21 @@ fn strange(call: Call, how: &str) -> StoreError {
     )
 }
 
-/// The body, up to `limit` bytes, and whether that was all of it.
-async fn read(mut response: Response, limit: usize) -> Result<(Bytes, bool), reqwest::Error> {
+/// The body, up to `limit` bytes, and whether that was all of it; it may stall for `idle`.
+async fn read(mut response: Response, limit: usize, idle: Duration) -> Result<(Bytes, bool), Cut> {
     let declared = response.content_length().unwrap_or(0);
     let mut body = BytesMut::new();
     body.reserve(usize::try_from(declared).unwrap_or(limit).min(limit));
-    while let Some(part) = response.chunk().await? {
+    loop {
+        let part = timeout(idle, response.chunk()).await;
+        let part = part.map_err(|_| Cut::Silence)?.map_err(Cut::Way)?;
+        let Some(part) = part else {
+            return Ok((body.freeze(), true));
+        };
         let room = limit - body.len();
         body.extend_from_slice(&part[..part.len().min(room)]);
         if part.len() > room {
             return Ok((body.freeze(), false));
         }
     }
-    Ok((body.freeze(), true))
 }

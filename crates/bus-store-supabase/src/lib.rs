@@ -21,6 +21,7 @@
 //! | `http` | the shell around the network: headers, bounds, timeouts |
 //! | `errors` | from a refused request to a `StoreError`, by its code |
 //! | `row` | the JSON that travels, and nobody else knows it |
+//! | `load` | how long a call is waited for beside others |
 //! | `rpc` | one call of a function |
 //! | `write`, `read`, `keep` | the contract, call by call |
 //! | `records` | the audit log, conversation history and preferences |
@@ -47,6 +48,7 @@ mod errors;
 mod http;
 mod keep;
 pub mod key;
+mod load;
 mod read;
 mod records;
 mod row;

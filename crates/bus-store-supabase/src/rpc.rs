@@ -48,7 +48,8 @@ impl Http {
     ) -> Result<T, StoreError> {
         let call = Call::of(function);
         let body = row::body_of(&row::text_of(request)?)?;
-        let body = self.post(call, body, answer(patience)).await?;
+        let turn = self.turn().await?;
+        let body = self.post(turn, call, body, answer(patience)).await?;
         read(call, body).await
     }
 
@@ -61,8 +62,9 @@ impl Http {
     ) -> Result<T, StoreError> {
         let call = Call::of(function);
         let request = row::text_of(request)?;
+        let turn = self.turn().await?;
         let body = beside(bytes.len(), move || row::body_with(&request, &bytes)).await?;
-        let body = self.post(call, body, answer(None)).await?;
+        let body = self.post(turn, call, body, answer(None)).await?;
         read(call, body).await
     }
 

@@ -3,6 +3,7 @@
 
 mod expected;
 mod lite;
+mod patience;
 mod payloads;
 mod postrust;
 mod records;
