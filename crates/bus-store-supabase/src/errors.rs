@@ -60,7 +60,8 @@ pub(crate) struct Refusal<'a> {
 impl Refusal<'_> {
     /// The error that this answer is.
     pub(crate) fn into_error(self, credentials: &Credentials, now: DateTime<Utc>) -> StoreError {
-        let problem = Problem::read(self.body);
+        // Before anything is cut: a part of a key is no longer found.
+        let problem = Problem::read(self.body).map(|text| credentials.hide(text));
         let verdict = self.verdict(&problem);
         let mut text = match verdict.told {
             Told::Detail => format!("{}: {}", self.call, problem.sentence()),
@@ -279,6 +280,14 @@ impl Problem {
                 detail: text(&wire.details),
             },
             Err(_) => Self::default(),
+        }
+    }
+
+    fn map(self, change: impl Fn(String) -> String) -> Self {
+        Self {
+            code: change(self.code),
+            message: change(self.message),
+            detail: self.detail.map(change),
         }
     }
 

@@ -241,3 +241,13 @@ fn postrust_says_that_its_database_is_away() {
     let other = answer(500, None, &body("Database error"));
     assert_eq!(seen(&other), (Kind::Internal, false));
 }
+
+/// A part of a key is no longer found: it has to be taken out before anything is cut.
+#[test]
+fn a_key_across_the_place_where_a_text_is_cut_is_not_shown_in_part() {
+    for before in 0..=SHOWN {
+        let body = format!(r#"{{"message":"{}sb_secret_hush"}}"#, "x".repeat(before));
+        let shown = format!("{:?}", answer(401, None, &body));
+        assert!(!shown.contains("sb_"), "{before}: {shown}");
+    }
+}
