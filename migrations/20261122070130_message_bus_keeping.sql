@@ -68,7 +68,8 @@ begin
 end $$;
 
 -- Removes one bounded batch of what may go: {limit, acknowledged_after_ms?}; of everybody for the service role, else
--- of the caller. At most 10000, and 500 where the request does not say.
+-- of the caller. At most 10000, and 500 where the request does not say; and it ends with the message that makes it
+-- 256 MiB: deleting takes time by bytes, and a statement that runs out of its time has deleted nothing.
 --   ok {expired, orphaned, failed, acknowledged, freed_bytes, more}
 create or replace function public.bus_purge(request text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -79,52 +80,54 @@ declare
   grace bigint := (r ->> 'acknowledged_after_ms')::bigint;
   at timestamptz := bus_internal.instant();
   over timestamptz := bus_internal.from_ms(bus_internal.to_ms(at) - bus_internal.read_grace_ms());
-  due uuid[];
-  freed bigint := 0;
+  bytes constant bigint := 268435456;
+  room bigint := bytes;
   expired bigint; orphaned bigint; failed bigint; acknowledged bigint := 0;
 begin
-  due := array(select m.id from public.message_bus m
+  select d.removed, room - d.freed into expired, room from bus_internal.remove(array(
+    select m.id from public.message_bus m
     where m.status = 'complete' and m.expires_at <= over and (owner is null or m.principal = owner)
-    limit most for update skip locked);
-  expired := cardinality(due);
-  freed := freed + bus_internal.remove(due);
+    limit most for update skip locked), room) d;
 
-  due := array(select m.id from public.message_bus m
+  select d.removed, room - d.freed into orphaned, room from bus_internal.remove(array(
+    select m.id from public.message_bus m
     where m.status = 'pending' and m.lease_expires_at <= at and (owner is null or m.principal = owner)
-    limit most - expired for update skip locked);
-  orphaned := cardinality(due);
-  freed := freed + bus_internal.remove(due);
+    limit most - expired for update skip locked), room) d;
 
-  due := array(select m.id from public.message_bus m
+  select d.removed, room - d.freed into failed, room from bus_internal.remove(array(
+    select m.id from public.message_bus m
     where m.status = 'error' and m.expires_at <= at and (owner is null or m.principal = owner)
-    limit most - expired - orphaned for update skip locked);
-  failed := cardinality(due);
-  freed := freed + bus_internal.remove(due);
+    limit most - expired - orphaned for update skip locked), room) d;
 
   if grace is not null then
-    due := array(select m.id from public.message_bus m
+    select d.removed, room - d.freed into acknowledged, room from bus_internal.remove(array(
+      select m.id from public.message_bus m
       where m.status = 'complete' and bus_internal.after_ms(m.acknowledged_at, grace) <= at
         and (owner is null or m.principal = owner)
-      limit most - expired - orphaned - failed for update skip locked);
-    acknowledged := cardinality(due);
-    freed := freed + bus_internal.remove(due);
+      limit most - expired - orphaned - failed for update skip locked), room) d;
   end if;
   return json_build_object('outcome', 'ok', 'expired', expired, 'orphaned', orphaned, 'failed', failed,
-    'acknowledged', acknowledged, 'freed_bytes', freed,
-    'more', expired + orphaned + failed + acknowledged >= most)::text;
+    'acknowledged', acknowledged, 'freed_bytes', bytes - room,
+    'more', room <= 0 or expired + orphaned + failed + acknowledged >= most)::text;
 end $$;
 
--- Deletes messages that the caller has locked; the stored bytes that this frees.
-create or replace function bus_internal.remove(messages uuid[]) returns bigint
+-- Deletes messages that the caller has locked, in their order as long as there is room for bytes; the last one may be
+-- larger than what is left. How many they were, and the stored bytes that this frees.
+create or replace function bus_internal.remove(messages uuid[], room bigint, out removed bigint, out freed bigint)
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  freed bigint;
+  fitting uuid[];
 begin
-  select coalesce(sum(case when m.status = 'complete' then m.compressed_size_bytes else
-      (select coalesce(sum(c.stored_bytes), 0) from public.message_bus_chunks c where c.message_id = m.id) end), 0)
-    into freed from public.message_bus m where m.id = any (messages);
-  delete from public.message_bus m where m.id = any (messages);
-  return freed;
+  select coalesce(array_agg(w.id), '{}'), coalesce(sum(w.bytes), 0) into fitting, freed
+  from (
+    select s.id, s.bytes, sum(s.bytes) over (order by s.place) - s.bytes as before
+    from (
+      select m.id, l.place, case when m.status = 'complete' then m.compressed_size_bytes else
+        (select coalesce(sum(c.stored_bytes), 0) from public.message_bus_chunks c where c.message_id = m.id) end as bytes
+      from unnest(messages) with ordinality l (id, place) join public.message_bus m on m.id = l.id) s) w
+  where w.before < room;
+  delete from public.message_bus m where m.id = any (fitting);
+  removed := cardinality(fitting);
 end $$;
 
 -- Counts, over everybody for the service role, else over the caller.

@@ -1049,20 +1049,25 @@ begin
   return new;
 end $$;
 
--- Name: remove(uuid[]); Type: FUNCTION; Schema: bus_internal; Owner: -
+-- Name: remove(uuid[], bigint); Type: FUNCTION; Schema: bus_internal; Owner: -
 
-CREATE FUNCTION bus_internal.remove(messages uuid[]) RETURNS bigint
+CREATE FUNCTION bus_internal.remove(messages uuid[], room bigint, OUT removed bigint, OUT freed bigint) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  freed bigint;
+  fitting uuid[];
 begin
-  select coalesce(sum(case when m.status = 'complete' then m.compressed_size_bytes else
-      (select coalesce(sum(c.stored_bytes), 0) from public.message_bus_chunks c where c.message_id = m.id) end), 0)
-    into freed from public.message_bus m where m.id = any (messages);
-  delete from public.message_bus m where m.id = any (messages);
-  return freed;
+  select coalesce(array_agg(w.id), '{}'), coalesce(sum(w.bytes), 0) into fitting, freed
+  from (
+    select s.id, s.bytes, sum(s.bytes) over (order by s.place) - s.bytes as before
+    from (
+      select m.id, l.place, case when m.status = 'complete' then m.compressed_size_bytes else
+        (select coalesce(sum(c.stored_bytes), 0) from public.message_bus_chunks c where c.message_id = m.id) end as bytes
+      from unnest(messages) with ordinality l (id, place) join public.message_bus m on m.id = l.id) s) w
+  where w.before < room;
+  delete from public.message_bus m where m.id = any (fitting);
+  removed := cardinality(fitting);
 end $$;
 
 -- Name: same_plan(public.message_bus, public.message_bus); Type: FUNCTION; Schema: bus_internal; Owner: -
@@ -1905,39 +1910,35 @@ declare
   grace bigint := (r ->> 'acknowledged_after_ms')::bigint;
   at timestamptz := bus_internal.instant();
   over timestamptz := bus_internal.from_ms(bus_internal.to_ms(at) - bus_internal.read_grace_ms());
-  due uuid[];
-  freed bigint := 0;
+  bytes constant bigint := 268435456;
+  room bigint := bytes;
   expired bigint; orphaned bigint; failed bigint; acknowledged bigint := 0;
 begin
-  due := array(select m.id from public.message_bus m
+  select d.removed, room - d.freed into expired, room from bus_internal.remove(array(
+    select m.id from public.message_bus m
     where m.status = 'complete' and m.expires_at <= over and (owner is null or m.principal = owner)
-    limit most for update skip locked);
-  expired := cardinality(due);
-  freed := freed + bus_internal.remove(due);
+    limit most for update skip locked), room) d;
 
-  due := array(select m.id from public.message_bus m
+  select d.removed, room - d.freed into orphaned, room from bus_internal.remove(array(
+    select m.id from public.message_bus m
     where m.status = 'pending' and m.lease_expires_at <= at and (owner is null or m.principal = owner)
-    limit most - expired for update skip locked);
-  orphaned := cardinality(due);
-  freed := freed + bus_internal.remove(due);
+    limit most - expired for update skip locked), room) d;
 
-  due := array(select m.id from public.message_bus m
+  select d.removed, room - d.freed into failed, room from bus_internal.remove(array(
+    select m.id from public.message_bus m
     where m.status = 'error' and m.expires_at <= at and (owner is null or m.principal = owner)
-    limit most - expired - orphaned for update skip locked);
-  failed := cardinality(due);
-  freed := freed + bus_internal.remove(due);
+    limit most - expired - orphaned for update skip locked), room) d;
 
   if grace is not null then
-    due := array(select m.id from public.message_bus m
+    select d.removed, room - d.freed into acknowledged, room from bus_internal.remove(array(
+      select m.id from public.message_bus m
       where m.status = 'complete' and bus_internal.after_ms(m.acknowledged_at, grace) <= at
         and (owner is null or m.principal = owner)
-      limit most - expired - orphaned - failed for update skip locked);
-    acknowledged := cardinality(due);
-    freed := freed + bus_internal.remove(due);
+      limit most - expired - orphaned - failed for update skip locked), room) d;
   end if;
   return json_build_object('outcome', 'ok', 'expired', expired, 'orphaned', orphaned, 'failed', failed,
-    'acknowledged', acknowledged, 'freed_bytes', freed,
-    'more', expired + orphaned + failed + acknowledged >= most)::text;
+    'acknowledged', acknowledged, 'freed_bytes', bytes - room,
+    'more', room <= 0 or expired + orphaned + failed + acknowledged >= most)::text;
 end $$;
 
 -- Name: bus_put(text, text); Type: FUNCTION; Schema: public; Owner: -
@@ -2460,9 +2461,9 @@ REVOKE ALL ON FUNCTION bus_internal.refuse_committed_body() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bus_internal.refuse_committed_chunk() FROM PUBLIC;
 
--- Name: FUNCTION remove(messages uuid[]); Type: ACL; Schema: bus_internal; Owner: -
+-- Name: FUNCTION remove(messages uuid[], room bigint, OUT removed bigint, OUT freed bigint); Type: ACL; Schema: bus_internal; Owner: -
 
-REVOKE ALL ON FUNCTION bus_internal.remove(messages uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bus_internal.remove(messages uuid[], room bigint, OUT removed bigint, OUT freed bigint) FROM PUBLIC;
 
 -- Name: FUNCTION same_plan(held public.message_bus, wanted public.message_bus); Type: ACL; Schema: bus_internal; Owner: -
 

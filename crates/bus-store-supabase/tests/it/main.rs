@@ -6,6 +6,7 @@ mod lite;
 mod patience;
 mod payloads;
 mod postrust;
+mod purge;
 mod records;
 mod repeats;
 mod secrets;
