@@ -1,6 +1,10 @@
 //! [`SupabaseStore`]: the contract, handed on to the modules that do it.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use async_trait::async_trait;
 use bus_model::{Manifest, MessageBusRecord, MessageId, MessageKey, Principal};
@@ -33,8 +37,8 @@ pub struct SupabaseStore {
 pub(crate) struct Core {
     pub(crate) http: Http,
     pub(crate) attempts: Attempts,
-    /// Whether the server takes raw bytes, once that was asked.
-    pub(crate) raw: OnceCell<bool>,
+    /// Whether raw bytes are sent, once the server was asked whether it takes them.
+    pub(crate) raw: OnceCell<AtomicBool>,
 }
 
 impl SupabaseStore {

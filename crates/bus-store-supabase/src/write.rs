@@ -1,5 +1,7 @@
 //! Writing: begin, chunks, commit, and a message of one chunk in one round trip.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bus_model::{Digest, Manifest, MessageBusRecord, MessageId};
 use bus_store::{
     Begin, NewMessage, PutOutcome, Store, StoreError, StoreErrorKind as Kind, StoredChunk, Upload,
@@ -76,15 +78,21 @@ impl Core {
             )
         })?;
         let request = WriterRow::of(token).chunk(place, chunk.digest);
-        let answer: Answer = if self.takes_raw(chunk.bytes.len()).await? {
-            self.http
-                .call_raw(PUT_CHUNK_RAW, &request, chunk.bytes)
-                .await?
-        } else {
-            self.http
-                .call_with(PUT_CHUNK, &request, chunk.bytes)
-                .await?
-        };
+        let raw = self.takes_raw(chunk.bytes.len()).await?;
+        if raw {
+            let bytes = chunk.bytes.clone();
+            let sent = self.http.call_raw(PUT_CHUNK_RAW, &request, bytes).await;
+            match sent {
+                // Something on the way let the probe pass, but not this.
+                Err(error) if refuses_its_form(&error) => {}
+                sent => return done(PUT_CHUNK_RAW, token, &sent?),
+            }
+        }
+        let bytes = chunk.bytes;
+        let answer = self.http.call_with(PUT_CHUNK, &request, bytes).await?;
+        if raw && let Some(raw) = self.raw.get() {
+            raw.store(false, Ordering::Relaxed);
+        }
         done(PUT_CHUNK, token, &answer)
     }
 
@@ -94,7 +102,8 @@ impl Core {
         if len < self.http.raw_from_bytes() {
             return Ok(false);
         }
-        self.raw
+        let asked = self
+            .raw
             .get_or_try_init(async || {
                 let call = Call::of(ECHO);
                 let body = Bytes::from_static(PROBE);
@@ -107,14 +116,21 @@ impl Core {
                     Err(error) => Err(error),
                 };
                 match echoed {
-                    Ok(text) => Ok(text == Digest::of(PROBE).to_string()),
+                    Ok(text) => Ok(AtomicBool::new(text == Digest::of(PROBE).to_string())),
                     // What may be otherwise next time is not remembered.
-                    Err(error) if error.is_transient() => Err(error),
-                    Err(_) => Ok(false),
+                    Err(error) if error.is_transient() || error.kind() == Kind::Denied => {
+                        Err(error)
+                    }
+                    Err(_) => Ok(AtomicBool::new(false)),
                 }
             })
-            .await
-            .copied()
+            .await;
+        match asked {
+            Ok(raw) => Ok(raw.load(Ordering::Relaxed)),
+            // Whether that is so for the chunk as well, its own call tells.
+            Err(error) if error.kind() == Kind::Denied => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) async fn renew(&self, token: &UploadToken) -> Result<(), StoreError> {
@@ -248,6 +264,17 @@ fn done(function: &'static str, token: &UploadToken, answer: &Answer) -> Result<
         )),
         _ => Err(unforeseen(Call::of(function), answer)),
     }
+}
+
+/// Whether another form of the same request may pass where this was refused.
+fn refuses_its_form(error: &StoreError) -> bool {
+    let kinds = [
+        Kind::Denied,
+        Kind::InvalidInput,
+        Kind::TooLarge,
+        Kind::Internal,
+    ];
+    !error.is_transient() && kinds.contains(&error.kind())
 }
 
 /// An outcome that is an error wherever it comes.

@@ -199,6 +199,44 @@ async fn an_answer_that_did_not_come_is_not_remembered() {
     assert_eq!(project.gateway().count("rpc/bus_put_chunk_raw"), 3);
 }
 
+/// A firewall may let the probe pass, and no more.
+#[rstest]
+#[tokio::test]
+async fn a_raw_chunk_that_is_refused_goes_as_base64_and_so_do_the_next(
+    #[values(400, 403, 413, 500)] status: u16,
+) {
+    let (project, store) = project(Server::Postrust).await;
+    project.gateway().octet_stream(true);
+    let refusal = Answer::new(status, "<html>blocked</html>");
+    let raw = "rpc/bus_put_chunk_raw";
+    project.gateway().answer_next(100, raw, &refusal);
+    let body = large();
+    write(&store, "m", &body).await;
+    assert!(read(&store, "m").await == random_payload(300_000, 3));
+    assert_eq!(project.gateway().count("rpc/bus_put_chunk"), 3);
+    let asked = project.gateway().count(raw);
+    write(&store, "n", &body).await;
+    assert_eq!(project.gateway().count(raw), asked, "the way is closed");
+}
+
+/// A key that was refused, or a schema that is being reloaded, says nothing of raw bytes.
+#[tokio::test]
+async fn a_probe_that_was_denied_is_not_remembered() {
+    let (project, store) = project(Server::Postrust).await;
+    project.gateway().octet_stream(true);
+    let denied = Answer::new(403, "not now");
+    project
+        .gateway()
+        .answer_next(1, "rpc/bus_echo_digest", &denied);
+    let body = large();
+    let begun = begin_new(&store, &message("m", &body)).await;
+    let first = body.chunks[0].clone();
+    store.put_chunk(&begun.token, 0, first).await.unwrap();
+    assert_eq!(project.gateway().count("rpc/bus_put_chunk"), 1);
+    upload(&store, &begun, &body).await;
+    assert_eq!(project.gateway().count("rpc/bus_put_chunk_raw"), 3);
+}
+
 /// The digest is checked on arrival, whichever way the bytes came.
 #[rstest]
 #[tokio::test]
