@@ -22,13 +22,7 @@ pub(crate) async fn open(spec: StoreSpec) -> Result<Opened, ClientError> {
             let opened =
                 tokio::task::spawn_blocking(move || bus_store_embedded::EmbeddedStore::open(dir))
                     .await
-                    .map_err(|error| {
-                        ClientError::new(
-                            ClientErrorKind::Cancelled,
-                            "opening the store was cut off",
-                        )
-                        .with_source(error)
-                    })?;
+                    .map_err(cut_off)?;
             let store = opened?;
             Ok(Opened {
                 records: Some(store.records()),
@@ -37,7 +31,9 @@ pub(crate) async fn open(spec: StoreSpec) -> Result<Opened, ClientError> {
         }
         #[cfg(feature = "supabase")]
         StoreSpec::Supabase(settings) => {
-            let store = supabase::open(&settings)?;
+            // It reads the certificates of the system.
+            let opened = tokio::task::spawn_blocking(move || supabase::open(&settings));
+            let store = opened.await.map_err(cut_off)??;
             Ok(Opened {
                 records: Some(store.records()),
                 store: Arc::new(store),
@@ -54,6 +50,11 @@ pub(crate) async fn open(spec: StoreSpec) -> Result<Opened, ClientError> {
             format!("this build of bus-client lacks the backend for {other:?}: enable its feature"),
         )),
     }
+}
+
+#[cfg(any(feature = "embedded", feature = "supabase"))]
+fn cut_off(error: tokio::task::JoinError) -> ClientError {
+    ClientError::new(ClientErrorKind::Cancelled, "opening the store was cut off").with_source(error)
 }
 
 #[cfg(feature = "supabase")]

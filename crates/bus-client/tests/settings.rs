@@ -110,6 +110,38 @@ fn half_a_supabase_is_an_error_once_the_bus_is_enabled(
     assert!(message.contains(expected), "{message}");
 }
 
+/// The two in each other's place: an easy mistake, and the key must not be told by it.
+#[rstest]
+#[case("sb_secret_hush")]
+#[case("eyJhbGciOiJIUzI1NiJ9.e30.hush")]
+fn a_key_where_the_address_should_be_is_not_shown(#[case] key: &str) {
+    let swapped = [
+        ("SUPABASE_URL", key),
+        ("SUPABASE_KEY", "https://x.test"),
+        ("MESSAGE_BUS_ENABLED", "true"),
+    ];
+    let error = settings(&swapped).unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(
+        shown.contains("SUPABASE_URL") && !shown.contains("hush"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_password_in_an_address_is_not_in_debug() {
+    let settings = SupabaseSettings {
+        url: "https://me:hush@x.test".to_owned(),
+        key: "k".into(),
+        token: None,
+    };
+    let shown = format!("{settings:?}");
+    assert!(
+        shown.contains("x.test") && !shown.contains("hush"),
+        "{shown}"
+    );
+}
+
 /// Only `MESSAGE_BUS_ENABLED=true` selects the project by itself; asked for by name it always is.
 #[test]
 fn an_enabled_bus_with_address_and_key_uses_supabase() {
@@ -140,6 +172,7 @@ fn an_enabled_bus_with_address_and_key_uses_supabase() {
 /// Each mistake is told by the variable that it is in, and never with the secret.
 #[rstest]
 #[case("ftp//x", "sb_secret_hush", None, "SUPABASE_URL is not allowed")]
+#[case("sb_secret_hush", "x", None, "SUPABASE_URL is not allowed")]
 #[case(
     "https://u:hush@x.test",
     "sb_secret_hush",

@@ -91,10 +91,15 @@ impl PartialEq for SupabaseSettings {
 
 impl Eq for SupabaseSettings {}
 
+/// Whoever writes a password into an address does not want it in a log.
+fn url_without_user(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, rest)| rest)
+}
+
 impl fmt::Debug for SupabaseSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SupabaseSettings")
-            .field("url", &self.url)
+            .field("url", &url_without_user(&self.url))
             .field("key", &"[secret]")
             .field("token", &self.token.as_ref().map(|_| "[secret]"))
             .finish()

@@ -114,9 +114,10 @@ fn supabase(lookup: &Lookup<'_>) -> Result<Option<SupabaseSettings>, SettingsErr
         (Some(url), Some(key)) => {
             let legal = url.starts_with("https://") || url.starts_with("http://");
             if enabled && !legal {
+                // It may be the key, in the wrong place.
                 return Err(invalid(
                     "SUPABASE_URL",
-                    &url,
+                    "[not shown]",
                     "an http or https URL is expected",
                 ));
             }
