@@ -88,7 +88,7 @@ begin
   select * into held from public.conversation_history t
     where t.principal = h.principal and t.conversation_id = h.conversation_id and t.entry_id = h.entry_id;
   if found then
-    if held.role <> h.role or held.content_sha256 <> h.content_sha256 then
+    if held.role is distinct from h.role or held.content_sha256 is distinct from h.content_sha256 then
       return bus_internal.outcome('conflict');
     end if;
     return json_build_object(
