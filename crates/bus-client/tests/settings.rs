@@ -5,7 +5,7 @@
     reason = "tests"
 )]
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use bus_client::{
     ClientErrorKind, Message, MessageBusClient, Route,
@@ -218,7 +218,7 @@ fn an_empty_value_counts_as_not_set() {
 #[tokio::test]
 async fn a_disabled_bus_routes_inline_and_publishes_nothing() {
     let client = MessageBusClient::builder()
-        .store_spec(StoreSpec::Memory)
+        .store(Arc::new(bus_store::MemoryStore::new()))
         .enabled(false)
         .build();
     assert!(!client.is_enabled());

