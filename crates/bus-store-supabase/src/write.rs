@@ -6,9 +6,10 @@ use bus_model::{Digest, Manifest, MessageBusRecord, MessageId};
 use bus_store::{
     Begin, NewMessage, PutOutcome, Store, StoreError, StoreErrorKind as Kind, StoredChunk, Upload,
     UploadToken,
-    contract::{conflict, put_in_steps},
+    contract::{conflict, put_in_steps_telling},
 };
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::{
@@ -199,7 +200,31 @@ pub(crate) async fn put(
             outcome => return outcome,
         }
     }
-    put_in_steps(store as &dyn Store, message, manifest, chunks).await
+    let mut begun = Begun { store, token: None };
+    let told = |token: &UploadToken| begun.token = Some(token.clone());
+    let done = put_in_steps_telling(store as &dyn Store, message, manifest, chunks, told).await;
+    begun.token = None;
+    done
+}
+
+/// An upload that is given up where its `put` is dropped: else the same `put` made again would have to
+/// wait until the lease is over.
+struct Begun<'a> {
+    store: &'a SupabaseStore,
+    token: Option<UploadToken>,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and the lease frees the upload.
+        if let (Some(token), Ok(runtime)) = (self.token.take(), Handle::try_current()) {
+            let store = self.store.clone();
+            runtime.spawn(async move {
+                // Best effort: what is left is swept once its lease is over.
+                let _ = store.abort(&token, "the put was cancelled").await;
+            });
+        }
+    }
 }
 
 fn check_plan(message: &NewMessage) -> Result<(), StoreError> {

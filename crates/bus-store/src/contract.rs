@@ -222,6 +222,21 @@ pub async fn put_in_steps<S: Store + ?Sized>(
     manifest: &Manifest,
     chunks: &[StoredChunk],
 ) -> Result<PutOutcome, StoreError> {
+    put_in_steps_telling(store, message, manifest, chunks, |_| {}).await
+}
+
+/// The same; `begun` is told the token of the upload as soon as there is one, for a store that has to
+/// give it up where the future is dropped.
+///
+/// # Errors
+/// As [`Store::put`].
+pub async fn put_in_steps_telling<S: Store + ?Sized>(
+    store: &S,
+    message: &NewMessage,
+    manifest: &Manifest,
+    chunks: &[StoredChunk],
+    begun: impl FnOnce(&UploadToken) + Send,
+) -> Result<PutOutcome, StoreError> {
     let (upload, durable) = match store.begin(message).await? {
         Begin::New(upload) => (upload, Vec::new()),
         Begin::Resume(upload, durable) => (upload, durable),
@@ -231,6 +246,7 @@ pub async fn put_in_steps<S: Store + ?Sized>(
         }
         Begin::Complete(_) => return Err(conflict(&message.key)),
     };
+    begun(&upload.token);
     let written = async {
         for (seq, chunk) in (0_u32..).zip(chunks) {
             let kept = durable

@@ -43,6 +43,36 @@ async fn every_call_can_be_made_twice(#[values(Server::Postrust, Server::Lite)] 
     assert_eq!(gone.kind(), StoreErrorKind::NotFound);
 }
 
+/// It is given up at once: whoever asks again does not wait for a lease of minutes.
+#[tokio::test]
+async fn a_put_that_is_dropped_half_way_may_be_made_again() {
+    let project = Project::take(Server::Postrust).await.unwrap();
+    let store = SupabaseStore::new(config(&project)).unwrap();
+    let body = body("a payload of many chunks", 1);
+    let message = message("m", &body);
+    let half = async {
+        while project.gateway().count("rpc/bus_put_chunk") == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        put = store.put(&message, &body.manifest, &body.chunks) => panic!("not dropped: {put:?}"),
+        () = half => {}
+    }
+    let again = async {
+        loop {
+            let put = store.put(&message, &body.manifest, &body.chunks).await;
+            match put.unwrap() {
+                PutOutcome::Busy { .. } => tokio::time::sleep(Duration::from_millis(5)).await,
+                done => break done,
+            }
+        }
+    };
+    let done = tokio::time::timeout(Duration::from_secs(20), again).await;
+    assert!(matches!(done, Ok(PutOutcome::Created(_))), "{done:?}");
+    assert_eq!(read(&store, "m").await, b"a payload of many chunks");
+}
+
 /// A store behind a proxy, impatient, and one around it.
 async fn rig(server: Server) -> (Project, FaultProxy, SupabaseStore, SupabaseStore) {
     let project = Project::take(server).await.unwrap();
