@@ -181,6 +181,10 @@ fn of_postgrest(number: &str, status: u16, message: &str) -> Verdict {
             Kind::Timeout,
             "its database had no free connection; try again",
         ),
+        "106" => Verdict::new(
+            Kind::InvalidInput,
+            "its API does not expose the schema public: add it to the exposed schemas of the Data API",
+        ),
         "202" | "205" => Verdict::new(Kind::Denied, MIGRATE),
         "301" | "302" | "303" => Verdict::new(Kind::Denied, ""),
         _ if number.starts_with(['1', '2', '3']) && status < 500 => {

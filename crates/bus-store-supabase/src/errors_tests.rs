@@ -101,6 +101,7 @@ fn a_status_without_a_code(#[case] status: u16, #[case] kind: Kind, #[case] retr
 #[case(404, "42P01", Kind::Denied, false)]
 #[case(400, "42704", Kind::Denied, false)]
 #[case(400, "PGRST102", Kind::InvalidInput, false)]
+#[case(406, "PGRST106", Kind::InvalidInput, false)]
 #[case(406, "PGRST107", Kind::InvalidInput, false)]
 #[case(300, "PGRST203", Kind::InvalidInput, false)]
 #[case(500, "PGRST300", Kind::Internal, false)]

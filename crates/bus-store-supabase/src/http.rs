@@ -33,6 +33,8 @@ use crate::{
 pub(crate) const OCTETS: &str = "application/octet-stream";
 const JSON: &str = "application/json";
 const USER_AGENT: &str = concat!("bus/", env!("CARGO_PKG_VERSION"));
+/// The schema of the functions; a project may expose another one before it.
+const SCHEMA: &str = "public";
 /// The most of an error's body that is read.
 const MAX_PROBLEM: usize = 64 << 10;
 /// How long an idle connection is kept.
@@ -176,7 +178,8 @@ impl Http {
             .client
             .get(url)
             .headers(self.headers.clone())
-            .header(ACCEPT, OCTETS);
+            .header(ACCEPT, OCTETS)
+            .header("accept-profile", SCHEMA);
         self.run(call, request, 0, expect, OCTETS).await
     }
 
@@ -190,7 +193,8 @@ impl Http {
             .post(self.url(call)?)
             .headers(self.headers.clone())
             .header(ACCEPT, JSON)
-            .header(CONTENT_TYPE, content_type))
+            .header(CONTENT_TYPE, content_type)
+            .header("content-profile", SCHEMA))
     }
 
     fn url(&self, call: Call) -> Result<Url, StoreError> {
