@@ -118,7 +118,10 @@ impl Migrator {
         history::plan(database, &self.steps).await
     }
 
-    /// Applies what is missing. Dropping the future takes the step at hand back; those before it stay.
+    /// Applies what is missing.
+    ///
+    /// Where the future is dropped, drop `database` as well: the step at hand is taken back and its locks are let go
+    /// when the connection ends. The steps before it stay.
     ///
     /// # Errors
     /// Of the first step that could not be applied; nothing of it was, the steps before it were.

@@ -199,6 +199,11 @@ fn hex_digit(byte: Option<u8>) -> Option<u8> {
 }
 
 fn is_local(config: &Config) -> bool {
+    // Where addresses are given, they are what is connected to, whatever the hosts are called.
+    let addresses = config.get_hostaddrs();
+    if !addresses.is_empty() {
+        return addresses.iter().all(IpAddr::is_loopback);
+    }
     config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => {
             name == "localhost"

@@ -45,6 +45,8 @@ fn a_url_that_is_not_legal_says_why_and_shows_no_secret(#[case] text: &str, #[ca
 #[case("postgresql://a:secret@db.example/app?sslmode=verify-full", false)]
 #[case("postgresql://a:secret@db.example/app?sslrootcert=system", false)]
 #[case("postgresql://a:secret@127.0.0.1/app", false)]
+#[case("postgresql://a:secret@localhost/app?hostaddr=192.0.2.1", true)]
+#[case("postgresql://a:secret@db.example/app?hostaddr=127.0.0.1", false)]
 fn a_url_shows_where_and_who_but_no_password(#[case] text: &str, #[case] unchecked: bool) {
     let url = text.parse::<DatabaseUrl>().unwrap();
     assert_eq!((url.user(), url.is_unchecked()), ("a", unchecked));
