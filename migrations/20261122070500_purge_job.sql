@@ -1,4 +1,5 @@
--- bus: the purge job: what may go goes once an hour, through pg_cron where that is.
+-- bus: the purge job: what may go goes every five minutes, through pg_cron where that is. A run is short, so a rarer one
+-- would remove less than a busy project stores.
 --
 -- Elsewhere the daemon purges (BUS_PURGE_SECS), or whoever runs `bus purge`.
 
@@ -42,7 +43,7 @@ begin
 end $$;
 
 -- Sees to it that the job is there; null where it is, else why it is not. A job that is there already stays as it is,
--- also where somebody changed its hour or switched it off. `bus migrate` asks each time.
+-- also where somebody changed its schedule or switched it off. `bus migrate` asks each time.
 create or replace function bus_internal.schedule_purge() returns text
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -64,7 +65,7 @@ begin
     execute 'select exists (select from cron.job j where j.jobname = ''bus-purge''
       and j.database = current_database())' into there;
     if not there then
-      execute 'select cron.schedule(''bus-purge'', ''0 * * * *'', ''select bus_internal.purge_all()'')';
+      execute 'select cron.schedule(''bus-purge'', ''*/5 * * * *'', ''select bus_internal.purge_all()'')';
     end if;
   exception
     -- Whatever keeps pg_cron from working, the schema works without.

@@ -1106,7 +1106,7 @@ begin
     execute 'select exists (select from cron.job j where j.jobname = ''bus-purge''
       and j.database = current_database())' into there;
     if not there then
-      execute 'select cron.schedule(''bus-purge'', ''0 * * * *'', ''select bus_internal.purge_all()'')';
+      execute 'select cron.schedule(''bus-purge'', ''*/5 * * * *'', ''select bus_internal.purge_all()'')';
     end if;
   exception
     -- Whatever keeps pg_cron from working, the schema works without.

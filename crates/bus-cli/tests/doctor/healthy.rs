@@ -195,7 +195,7 @@ async fn the_purge_job_is_followed_from_its_schedule_to_its_last_run() {
         .unwrap();
     purge(
         "ok",
-        "bus-purge is scheduled (0 * * * *) and has not run yet",
+        "bus-purge is scheduled (*/5 * * * *) and has not run yet",
     )
     .await;
     let ran = |status: &str, ago: &str| {

@@ -29,7 +29,7 @@ async fn the_job_is_scheduled_once_and_really_purges() {
     let jobs = value(&postgres, "app", JOBS).await.unwrap();
     assert_eq!(
         jobs,
-        "bus-purge 0 * * * * select bus_internal.purge_all() t"
+        "bus-purge */5 * * * * select bus_internal.purge_all() t"
     );
 
     postgres.sql("app", MESSAGES).await.unwrap();
@@ -96,7 +96,7 @@ async fn pg_cron_that_comes_later_is_found_by_the_next_run() {
         value(&postgres, "postgres", JOBS)
             .await
             .unwrap()
-            .starts_with("bus-purge 0 * * * *")
+            .starts_with("bus-purge */5 * * * *")
     );
 }
 

@@ -218,8 +218,8 @@ fn last_run(schedule: &str, last: Option<&LastRun>, now_ms: i64) -> Line {
             .advice("see cron.job_run_details; run bus purge until it works again");
     }
     let line = format!("bus-purge is scheduled ({schedule}) and ran last {when}");
-    // Ours runs once an hour; somebody may have chosen another hour, but hardly less than once a day.
-    let late = if schedule == "0 * * * *" {
+    // Ours runs every five minutes; somebody may have chosen an hour, but hardly less than once a day.
+    let late = if matches!(schedule, "*/5 * * * *" | "0 * * * *") {
         3 * HOUR
     } else {
         25 * HOUR
