@@ -1,6 +1,7 @@
 //! Looking at processes: their memory, their ports, their readiness.
 
 use anyhow::{Context, Result, bail};
+use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -43,13 +44,37 @@ pub fn bus_program() -> Result<PathBuf> {
     )
 }
 
-/// A port of 127.0.0.1 that nobody listened on a moment ago.
+/// A port of 127.0.0.1 that nobody listened on a moment ago, for a server that is about to start.
+///
+/// Below the range that the kernel hands out itself, where there is room: what other tests bind or connect meanwhile
+/// (also while a server is down, to be started again) never gets it.
 ///
 /// # Errors
 /// Where no port is free.
 pub fn free_port() -> Result<u16> {
+    let end = first_ephemeral_port();
+    if end > LOWEST_PORT + 1000 {
+        for _ in 0..100 {
+            // A new state hashes by keys of its own, which is random enough.
+            let random = RandomState::new().hash_one(0_u8);
+            let port = LOWEST_PORT + u16::try_from(random % u64::from(end - LOWEST_PORT))?;
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return Ok(port);
+            }
+        }
+    }
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("asking for a free port")?;
     Ok(listener.local_addr()?.port())
+}
+
+/// Above the usual services.
+const LOWEST_PORT: u16 = 15_000;
+
+/// The first port that the kernel hands out; 0 where it does not say.
+fn first_ephemeral_port() -> u16 {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first = range.split_whitespace().next();
+    first.and_then(|port| port.parse().ok()).unwrap_or(0)
 }
 
 /// Asks again every 10 ms until there is an answer.
@@ -87,6 +112,17 @@ mod tests {
         let pid = std::process::id();
         assert!(rss(pid).unwrap() > 100 * 1024);
         assert!(peak_rss(pid).unwrap() >= rss(pid).unwrap() / 2);
+    }
+
+    #[test]
+    fn the_port_of_a_server_is_none_that_the_kernel_hands_out() {
+        let end = first_ephemeral_port();
+        let port = free_port().unwrap();
+        assert!(TcpListener::bind(("127.0.0.1", port)).is_ok(), "{port}");
+        assert!(
+            port < end || end <= LOWEST_PORT + 1000,
+            "{port} may be another's before a server listens on it"
+        );
     }
 
     #[test]

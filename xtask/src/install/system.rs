@@ -58,12 +58,12 @@ pub(super) fn missing() -> Option<Missing> {
 }
 
 fn install(packages: &[&str]) -> Result<()> {
-    succeed(apt_get().args(["update", "-qq"]))?;
+    succeed(apt_get().args(["update", "-qq"])).context("it takes root, on Debian 12")?;
     if !Path::new(POSTGRES).exists() {
         install_packages(&["postgresql-common"])?;
         make_no_cluster()?;
     }
-    install_packages(packages).context("it takes root, on Debian 12")
+    install_packages(packages)
 }
 
 fn install_packages(packages: &[&str]) -> Result<()> {

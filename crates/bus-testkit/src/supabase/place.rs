@@ -105,8 +105,12 @@ fn remove_stale(parent: &Path) -> Result<()> {
             continue;
         };
         if lock.try_lock().is_ok() {
-            let _ = fs::remove_dir_all(lock_path.with_extension(""));
-            let _ = fs::remove_file(&lock_path);
+            let path = lock_path.with_extension("");
+            let _ = fs::remove_dir_all(&path);
+            // A server that is about to end may have written into it just now; then the next one removes it.
+            if !path.exists() {
+                let _ = fs::remove_file(&lock_path);
+            }
         }
     }
     Ok(())
