@@ -31,10 +31,7 @@ pub(crate) async fn run(state: Arc<AppState>) {
             () = state.shutdown.cancelled() => return,
         };
         pause = match purged {
-            Ok(report) => {
-                tell(&state, &report);
-                jittered(interval, Uuid::new_v4().as_u64_pair().0)
-            }
+            Ok(()) => jittered(interval, Uuid::new_v4().as_u64_pair().0),
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "the purge failed and is tried again");
                 interval.min(RETRY)
@@ -50,14 +47,21 @@ async fn pause_unless_shut_down(state: &AppState, pause: Duration) -> bool {
     }
 }
 
-async fn purge(state: &AppState) -> Result<PurgeReport, ClientError> {
+/// Each of the two is purged also where the other cannot be.
+async fn purge(state: &AppState) -> Result<(), ClientError> {
+    let messages = purge_messages(state).await;
+    let audit = purge_audit(state).await;
+    messages.and(audit)
+}
+
+async fn purge_messages(state: &AppState) -> Result<(), ClientError> {
     let options = PurgeOptions {
         acknowledged_after: state.config.acknowledged_grace,
         ..PurgeOptions::default()
     };
     let report = state.client.purge(&options).await?;
-    purge_audit(state).await?;
-    Ok(report)
+    tell(state, &report);
+    Ok(())
 }
 
 /// Removes entries of the audit log that are older than they are kept.

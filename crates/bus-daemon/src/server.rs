@@ -162,7 +162,9 @@ impl RunningDaemon {
         }
         self.state.audit.close();
         if timeout(LAST_ENTRIES, &mut self.audit).await.is_err() {
-            tracing::warn!("gave up the last entries of the audit log");
+            self.audit.abort();
+            let entries = self.state.audit.give_up(&self.state.metrics);
+            tracing::warn!(entries, "gave up the last entries of the audit log");
         }
     }
 

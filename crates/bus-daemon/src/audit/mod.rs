@@ -35,6 +35,8 @@ pub(crate) struct Audit {
     queue: Mutex<Option<Receiver<AuditEntry>>>,
     /// Cancelled when nothing more comes.
     closing: CancellationToken,
+    /// Entries that were handed over, and neither written nor dropped yet.
+    waiting: AtomicU64,
     /// Dropped since the log was told.
     unsaid: AtomicU64,
     said: Mutex<Option<Instant>>,
@@ -48,6 +50,7 @@ impl Audit {
             way: Mutex::new(enabled.then_some(way)),
             queue: Mutex::new(enabled.then_some(queue)),
             closing: CancellationToken::new(),
+            waiting: AtomicU64::new(0),
             unsaid: AtomicU64::new(0),
             said: Mutex::new(None),
         }
@@ -55,12 +58,19 @@ impl Audit {
 
     /// Hands over an entry, without waiting.
     pub(crate) fn offer(&self, metrics: &Metrics, entry: impl FnOnce() -> AuditEntry) {
-        let refused = match &*self.way.lock() {
-            Some(way) if !way.is_closed() => way.try_send(entry()).err(),
-            _ => None,
+        // Cloned, so that no call waits for the entry of another one to be made.
+        let way = self.way.lock().clone();
+        let Some(way) = way.filter(|way| !way.is_closed()) else {
+            return;
         };
-        if let Some(TrySendError::Full(_)) = refused {
-            self.dropped(metrics, 1);
+        // Counted first: the writer may be done with it before we go on.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        match way.try_send(entry()) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => self.lost(metrics, 1),
+            Err(TrySendError::Closed(_)) => {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -75,15 +85,32 @@ impl Audit {
         self.queue.lock().take()
     }
 
+    /// Counts what waits still as dropped, since nobody is going to write it; how many those are.
+    pub(crate) fn give_up(&self, metrics: &Metrics) -> u64 {
+        let left = self.waiting.swap(0, Ordering::Relaxed);
+        metrics.audit_entries("dropped", left);
+        left
+    }
+
+    /// Counts entries that were written.
+    fn written(&self, metrics: &Metrics, count: u64) {
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
+        metrics.audit_entries("written", count);
+    }
+
     /// Counts entries that are not going to be written. The log is told now and then.
-    fn dropped(&self, metrics: &Metrics, count: u64) {
+    fn lost(&self, metrics: &Metrics, count: u64) {
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
         metrics.audit_entries("dropped", count);
         self.unsaid.fetch_add(count, Ordering::Relaxed);
         let mut said = self.said.lock();
         if said.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
             *said = Some(Instant::now());
             let entries = self.unsaid.swap(0, Ordering::Relaxed);
-            tracing::warn!(entries, "audit entries dropped: the store does not keep up");
+            tracing::warn!(
+                entries,
+                "audit entries dropped: more wait than the queue takes, or the store refused them"
+            );
         }
     }
 }

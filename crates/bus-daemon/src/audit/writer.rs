@@ -22,21 +22,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Writes until the queue is closed and empty.
 pub(crate) async fn write(state: Arc<AppState>, mut queue: Receiver<AuditEntry>) {
     let mut batch = Vec::new();
+    let mut troubled = false;
     loop {
         gather(&mut queue, &mut batch).await;
         if batch.is_empty() {
             return;
         }
         let count = batch.len() as u64;
-        match written(&state, &batch).await {
-            Ok(()) => state.metrics.audit_entries("written", count),
+        match written(&state, &batch, &mut troubled).await {
+            Ok(()) => state.audit.written(&state.metrics, count),
             Err(error) if error.kind() == ClientErrorKind::Settings => {
                 tracing::warn!(error = %chain(&error), "no audit log is written");
                 return;
             }
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "audit entries were not taken");
-                state.audit.dropped(&state.metrics, count);
+                state.audit.lost(&state.metrics, count);
             }
         }
         batch.clear();
@@ -55,16 +56,29 @@ async fn gather(queue: &mut Receiver<AuditEntry>, batch: &mut Vec<AuditEntry>) {
 
 /// Appends a batch, again and again while another try may help: the ids make that harmless. Once
 /// the queue is closed there is one more try.
-async fn written(state: &AppState, batch: &[AuditEntry]) -> Result<(), ClientError> {
+///
+/// The log is told when trouble begins, and why, and when it is over.
+async fn written(
+    state: &AppState,
+    batch: &[AuditEntry],
+    troubled: &mut bool,
+) -> Result<(), ClientError> {
     let mut pause = PAUSE;
     loop {
         let last = state.audit.closing.is_cancelled();
         let error = match append(state, batch).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                if std::mem::take(troubled) {
+                    tracing::info!("the audit log is written again");
+                }
+                return Ok(());
+            }
             Err(error) if last || is_hopeless(&error) => return Err(error),
             Err(error) => error,
         };
-        tracing::debug!(error = %chain(&error), "audit entries wait for the store");
+        if !std::mem::replace(troubled, true) {
+            tracing::warn!(error = %chain(&error), "the audit log is not written for now, calls go on");
+        }
         tokio::select! {
             () = sleep(error.retry_after().unwrap_or_default().max(pause).min(LONGEST_PAUSE)) => {}
             () = state.audit.closing.cancelled() => {}

@@ -1,15 +1,22 @@
 //! The audit log: an entry a call, whatever became of it, and never at the cost of one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use bus_client::{Message, Source};
 use bus_daemon::{
     RunningDaemon,
     tools::{ToolError, ToolOutput},
 };
 use bus_model::{Principal, SessionId};
 use bus_store::{
-    MemoryStore, MockStore, Records, Store as _, StoreError, StoreErrorKind,
+    ManualClock, MemoryStore, MockStore, Records, Store as _, StoreError, StoreErrorKind,
     records::{
         AuditEntry, AuditId, AuditLog, AuditPage, AuditPurge, AuditQuery, MemoryRecords, Outcome,
         RouteTaken,
@@ -23,7 +30,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::{Client, PATIENCE, Setup, bus, claim, code, eventually, setup};
+use crate::{
+    events::Log,
+    support::{Client, PATIENCE, Setup, bus, claim, code, eventually, setup},
+};
 
 /// A daemon's setup over records that the test can look into.
 fn audited() -> (Setup, MemoryRecords) {
@@ -253,6 +263,7 @@ struct Troubled {
     asked: Notify,
     failures: Semaphore,
     kind: StoreErrorKind,
+    purge_fails: AtomicBool,
 }
 
 #[async_trait]
@@ -272,6 +283,9 @@ impl AuditLog for Troubled {
     }
 
     async fn purge(&self, age: Duration, limit: u32) -> Result<AuditPurge, StoreError> {
+        if self.purge_fails.load(Ordering::Relaxed) {
+            return Err(StoreError::new(StoreErrorKind::Internal, "trouble"));
+        }
         AuditLog::purge(&self.log, age, limit).await
     }
 }
@@ -284,6 +298,7 @@ fn troubled(go: usize, failures: usize, kind: StoreErrorKind) -> (Setup, Arc<Tro
         asked: Notify::new(),
         failures: Semaphore::new(failures),
         kind,
+        purge_fails: AtomicBool::new(false),
     });
     let records = Records {
         audit: Arc::clone(&troubled) as _,
@@ -334,6 +349,27 @@ async fn a_log_that_fails_for_a_while_gets_each_entry_once() {
 }
 
 #[tokio::test]
+async fn trouble_with_the_log_is_told_once_with_its_cause_and_so_is_its_end() {
+    let told = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_writer(told.clone())
+        .finish();
+    // The test's runtime has one thread, so this covers the daemon's tasks too.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (setup, _log) = troubled(100, 2, StoreErrorKind::Denied);
+    let daemon = setup.start().await;
+    let mut client = Client::open(&daemon).await;
+    client.result_of("c1", "echo", json!({"text": "x"})).await;
+    let is_written = || metric(&daemon, r#"bus_audit_entries_total{result="written"} 1"#);
+    eventually("the entry is written", is_written).await;
+    let began = told.events("the audit log is not written for now, calls go on");
+    assert_eq!(began.len(), 1);
+    assert!(began[0]["error"].as_str().unwrap().contains("trouble"));
+    assert_eq!(told.events("the audit log is written again").len(), 1);
+}
+
+#[tokio::test]
 async fn what_the_log_will_never_take_is_dropped_and_the_next_goes_on() {
     let (setup, log) = troubled(100, 1, StoreErrorKind::InvalidInput);
     let daemon = setup.start().await;
@@ -352,8 +388,14 @@ async fn a_log_that_hangs_does_not_hold_up_a_shutdown_for_long() {
     let mut client = Client::open(&daemon).await;
     client.result_of("c1", "echo", json!({"text": "x"})).await;
     log.asked.notified().await;
+    let state = Arc::clone(daemon.state());
     let down = timeout(PATIENCE, daemon.shutdown(Duration::ZERO)).await;
     assert!(down.is_ok());
+    let text = state.metrics.render();
+    assert!(
+        text.contains(r#"bus_audit_entries_total{result="dropped"} 1"#),
+        "what is lost is counted: {text}"
+    );
 }
 
 #[tokio::test]
@@ -367,10 +409,9 @@ async fn a_log_that_is_off_is_not_written() {
     assert!(entries(&records).await.is_empty());
 }
 
-#[tokio::test]
-async fn old_entries_are_purged() {
-    let (setup, records) = audited();
-    let old = |days| AuditEntry {
+/// An entry that is so many days old.
+fn old(days: i64) -> AuditEntry {
+    AuditEntry {
         id: AuditId::mint(),
         at: Utc::now() - TimeDelta::days(days),
         principal: Principal::default(),
@@ -389,7 +430,12 @@ async fn old_entries_are_purged() {
         total_ms: 0,
         outcome: Outcome::OK,
         error_message: None,
-    };
+    }
+}
+
+#[tokio::test]
+async fn old_entries_are_purged() {
+    let (setup, records) = audited();
     let kept = old(29);
     let both = [old(31), kept.clone()];
     AuditLog::append(&records, &both).await.unwrap();
@@ -399,6 +445,53 @@ async fn old_entries_are_purged() {
     eventually("the old entry is purged", purged).await;
     let left = entries(&records).await;
     assert_eq!(left.iter().map(|e| e.id).collect::<Vec<_>>(), [kept.id]);
+}
+
+#[tokio::test]
+async fn old_entries_are_purged_where_messages_cannot_be() {
+    let mut store = MockStore::new();
+    store
+        .expect_capabilities()
+        .return_const(MemoryStore::new().capabilities());
+    store
+        .expect_purge()
+        .returning(|_| Err(StoreError::new(StoreErrorKind::Damaged, "a broken row")));
+    let records = MemoryRecords::new();
+    AuditLog::append(&records, &[old(31)]).await.unwrap();
+    let client = bus().store(Arc::new(store)).records(records.records());
+    let setup = setup().client(client.build());
+    let setup = setup.config(|c| c.purge_interval = Duration::from_millis(20));
+    let daemon = setup.start().await;
+    let purged = || metric(&daemon, r#"bus_audit_entries_total{result="purged"} 1"#);
+    eventually("the old entry is purged", purged).await;
+}
+
+#[tokio::test]
+async fn messages_are_purged_and_counted_where_the_log_cannot_be() {
+    let clock = Arc::new(ManualClock::default());
+    let store = MemoryStore::with_clock(Arc::clone(&clock) as _);
+    let (_, log) = troubled(0, 0, StoreErrorKind::Internal);
+    log.purge_fails.store(true, Ordering::Relaxed);
+    let records = Records {
+        audit: Arc::clone(&log) as _,
+        ..log.log.records()
+    };
+    let client = bus().store(Arc::new(store)).records(records).build();
+    let message = Message::new("s".parse().unwrap(), "t".parse().unwrap());
+    client
+        .publish(message, Source::bytes("x".repeat(100)))
+        .await
+        .unwrap();
+    clock.advance(Duration::from_secs(400 * 86_400));
+    let setup = setup().client(client);
+    let setup = setup.config(|c| c.purge_interval = Duration::from_millis(20));
+    let daemon = setup.start().await;
+    let purged = || {
+        let text = daemon.state().metrics.render();
+        text.lines()
+            .any(|line| line.contains("purged") && line.contains("expired") && line.ends_with(" 1"))
+    };
+    eventually("the message is purged", purged).await;
 }
 
 #[tokio::test]

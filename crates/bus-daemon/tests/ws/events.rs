@@ -12,7 +12,7 @@ use crate::support::{Client, setup};
 
 /// Collects JSON lines.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -35,7 +35,7 @@ impl MakeWriter<'_> for Log {
 
 impl Log {
     /// The fields of every event with `message`.
-    fn events(&self, message: &str) -> Vec<Value> {
+    pub(crate) fn events(&self, message: &str) -> Vec<Value> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
         let fields = events.map(|event: Value| event["fields"].clone());
