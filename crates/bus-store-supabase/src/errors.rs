@@ -17,7 +17,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 /// How much of what a server says is shown, in characters.
 const SHOWN: usize = 200;
 
-const MIGRATE: &str = "run `bus migrate` on this project's database, and once it is done its API has to reload the schema (it does by itself; `notify pgrst, 'reload schema'` hastens it)";
+const MIGRATE: &str = "run `bus migrate` on this project's database, and once it is done its API has to reload the schema (it does by itself; `notify pgrst, 'reload schema'` hastens it); where all steps are there already, `bus doctor` says what is missing";
 const RELOAD: &str = "if this stays so, look at the project's status and logs";
 
 /// What was called.
@@ -205,7 +205,7 @@ fn of_postgres(code: &str) -> Option<Verdict> {
         .hopeless(),
         "25006" => Verdict::new(
             Kind::Unavailable,
-            "the database may only be read; Supabase does this to a project that is out of space: delete something or enlarge its disk",
+            "the database may only be read; Supabase does this to a project that is out of space: enlarge its disk, or purge over SQL (docs/supabase.md, Scheduling the purge)",
         )
         .long(),
         "53100" => Verdict::new(Kind::Full, "the database's disk is full: delete something or enlarge it"),

@@ -347,7 +347,7 @@ pub(super) fn space(diagnosis: &Diagnosis, hosted: bool) -> Line {
     if diagnosis.read_only {
         return Line::failure(SPACE, "the database takes no writes")
             .detail("a hosted project does this when it is full, and a replica always")
-            .advice("free some space (bus purge) or enlarge the disk, then lift the read-only mode in the dashboard")
+            .advice("enlarge the disk, or purge over SQL (docs/supabase.md, Scheduling the purge)")
             .exit(Exit::TryAgain);
     }
     let Some(sizes) = &diagnosis.sizes else {
