@@ -44,25 +44,16 @@ pub(crate) async fn run(context: &Context, flags: ServeFlags) -> anyhow::Result<
 fn config(context: &Context, flags: &ServeFlags) -> anyhow::Result<DaemonConfig> {
     let default = DaemonConfig::default();
     let mut limits = default.limits.clone();
-    let sizes = "a number of bytes from 1024 up is expected";
-    if let Some(bytes) = context.parsed::<usize>("WS_MAX_MSG_BYTES", sizes)? {
-        if bytes < 1024 {
-            return Err(Failure::usage(format!(
-                "WS_MAX_MSG_BYTES=\"{bytes}\" is not allowed: {sizes}"
-            ))
-            .into());
-        }
+    if let Some(bytes) = max_message(context)? {
         limits.max_inbound_message = bytes;
     }
-    let seconds = "a whole number of seconds is expected, 0 for never";
     let purge = match flags.purge_secs {
         Some(secs) => Some(secs),
-        None => context.parsed("BUS_PURGE_SECS", seconds)?,
+        None => purge_secs(context)?,
     };
-    let days = "a whole number of days is expected, 0 for no audit log";
     let audit = match flags.audit_days {
         Some(days) => Some(days),
-        None => context.parsed("BUS_AUDIT_DAYS", days)?,
+        None => audit_days(context)?,
     };
     Ok(DaemonConfig {
         listen: match flags.listen {
@@ -128,4 +119,41 @@ fn refused(error: DaemonError) -> anyhow::Error {
         }
         error => error.into(),
     }
+}
+
+/// `WS_MAX_MSG_BYTES`.
+///
+/// # Errors
+/// Where it is not legal.
+pub(super) fn max_message(context: &Context) -> anyhow::Result<Option<usize>> {
+    let sizes = "a number of bytes from 1024 up is expected";
+    match context.parsed("WS_MAX_MSG_BYTES", sizes)? {
+        Some(bytes) if bytes < 1024 => Err(Failure::usage(format!(
+            "WS_MAX_MSG_BYTES=\"{bytes}\" is not allowed: {sizes}"
+        ))
+        .into()),
+        bytes => Ok(bytes),
+    }
+}
+
+/// `BUS_PURGE_SECS`.
+///
+/// # Errors
+/// Where it is not legal.
+pub(super) fn purge_secs(context: &Context) -> anyhow::Result<Option<u64>> {
+    context.parsed(
+        "BUS_PURGE_SECS",
+        "a whole number of seconds is expected, 0 for never",
+    )
+}
+
+/// `BUS_AUDIT_DAYS`.
+///
+/// # Errors
+/// Where it is not legal.
+pub(super) fn audit_days(context: &Context) -> anyhow::Result<Option<u32>> {
+    context.parsed(
+        "BUS_AUDIT_DAYS",
+        "a whole number of days is expected, 0 for no audit log",
+    )
 }

@@ -25,6 +25,7 @@ fn a_bad_setting_names_the_variable_the_value_and_what_is_allowed(
 #[rstest]
 #[case("BUS_LISTEN", "8079", "an address and a port")]
 #[case("BUS_PURGE_SECS", "often", "a whole number of seconds")]
+#[case("BUS_AUDIT_DAYS", "for ever", "a whole number of days")]
 #[case("WS_MAX_MSG_BYTES", "12", "from 1024 up")]
 fn a_bad_setting_of_the_daemon_is_told_before_it_listens(
     #[case] name: &str,

@@ -39,9 +39,13 @@ impl Site {
     }
 
     async fn rows(&self) -> i64 {
+        self.rows_of("message_bus").await
+    }
+
+    async fn rows_of(&self, table: &str) -> i64 {
         let database = self.project.connect().await.unwrap();
-        let counted = database.query_one("select count(*) from public.message_bus", &[]);
-        counted.await.unwrap().get(0)
+        let count = format!("select count(*) from public.{table}");
+        database.query_one(&count, &[]).await.unwrap().get(0)
     }
 }
 
@@ -184,6 +188,7 @@ async fn the_demo_plays_on_a_project_and_leaves_nothing_behind(
         1,
         "what was there before is there, and nothing else"
     );
+    assert_eq!(site.rows_of("audit_log").await, 0);
     assert_eq!(std::fs::read_dir(&temp).unwrap().count(), 0);
 }
 

@@ -171,10 +171,12 @@ fn every_setting_that_is_wrong_is_told_at_once() {
     command
         .env("MESSAGE_BUS_TTL_HOURS", "-1")
         .env("BUS_LISTEN", "here")
+        .env("BUS_AUDIT_DAYS", "for ever")
+        .env("WS_MAX_MSG_BYTES", "12")
         .env("BUS_TOKEN", "hush hush");
     let ran = finish(&mut command);
     assert_eq!(ran.code, Some(2), "{}", ran.shown());
-    let line = says(&ran, "settings", "failure", "3 are not legal");
+    let line = says(&ran, "settings", "failure", "5 are not legal");
     assert!(
         line.to_string().contains("BUS_LISTEN") && !ran.shown().contains("hush"),
         "{line:#}"

@@ -144,6 +144,8 @@ fn config(token: &SecretString, root: PathBuf) -> DaemonConfig {
         token: Some(token.clone()),
         root: Some(root),
         purge_interval: Duration::ZERO,
+        // Its entries could not be removed from a project again.
+        audit_kept: Duration::ZERO,
         ..DaemonConfig::default()
     }
 }

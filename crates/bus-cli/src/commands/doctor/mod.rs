@@ -22,6 +22,7 @@ use bus_client::{
 };
 
 use self::report::Report;
+use super::serve;
 use crate::{context::Context, exit::Failure, flags::DoctorFlags, output::with_causes};
 
 /// The store that is examined.
@@ -84,9 +85,9 @@ fn daemon_settings(context: &Context) -> Vec<String> {
         context.listen().err(),
         context.token().err(),
         context.log_format().err(),
-        context
-            .parsed::<u64>("BUS_PURGE_SECS", "a whole number of seconds is expected")
-            .err(),
+        serve::purge_secs(context).err(),
+        serve::audit_days(context).err(),
+        serve::max_message(context).err(),
     ];
     let bad = checks.into_iter().flatten();
     bad.map(|error| with_causes(error.as_ref())).collect()
