@@ -5,6 +5,7 @@
 )]
 
 mod audit;
+mod audit_purge;
 mod calls;
 mod command_tools;
 mod delivery;
