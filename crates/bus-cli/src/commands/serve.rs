@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use bus_client::{MessageBusClient, settings::Settings};
+use bus_client::{
+    MessageBusClient,
+    settings::{Settings, StoreSpec},
+};
 use bus_daemon::{Daemon, DaemonConfig, DaemonError};
 
 use crate::{context::Context, exit::Failure, flags::ServeFlags, output::with_causes};
@@ -92,10 +95,23 @@ fn client(context: &Context, flags: &ServeFlags) -> anyhow::Result<MessageBusCli
     }
     let builder = MessageBusClient::builder();
     match context.store_spec(&settings) {
-        Ok(spec) => Ok(builder.settings(settings).store_spec(spec).build()),
+        Ok(spec) => {
+            tell_store(context, &settings, &spec);
+            Ok(builder.settings(settings).store_spec(spec).build())
+        }
         // Whoever reads from it will be told.
         Err(_) if settings.enabled == Some(false) => Ok(builder.settings(settings).build()),
         Err(error) => Err(error),
+    }
+}
+
+/// A misspelt variable selects another store than was meant, which nobody would notice otherwise.
+fn tell_store(context: &Context, settings: &Settings, spec: &StoreSpec) {
+    context.output.note(format!("storing in {spec}"));
+    if settings.supabase.is_some() && settings.enabled.is_none() && !context.names_store() {
+        context.output.warning(
+            "SUPABASE_URL and SUPABASE_KEY are set, but not MESSAGE_BUS_ENABLED=true: Supabase is not used",
+        );
     }
 }
 

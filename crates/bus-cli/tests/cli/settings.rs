@@ -124,6 +124,25 @@ fn a_daemon_whose_store_cannot_be_used_does_not_start() {
 }
 
 #[test]
+fn a_daemon_says_where_it_stores_and_that_supabase_is_not_selected() {
+    let place = Place::new();
+    // Refused for its address, so that it ends.
+    let ran = finish(
+        place
+            .bus(["serve", "--listen", "0.0.0.0:0"])
+            .env("MESSAGE_BUS_ENABLE", "true")
+            .env("SUPABASE_URL", "https://x.example")
+            .env("SUPABASE_KEY", "k"),
+    );
+    let ran = ran.fails(2, "but not MESSAGE_BUS_ENABLED=true: Supabase is not used");
+    assert!(
+        ran.shown().contains("storing in the folder "),
+        "{}",
+        ran.shown()
+    );
+}
+
+#[test]
 fn without_a_home_there_is_a_clear_error() {
     let place = Place::new();
     let mut bus = place.bus(["ls"]);

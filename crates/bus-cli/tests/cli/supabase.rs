@@ -209,7 +209,7 @@ async fn a_demo_says_where_it_played() {
 #[case::nothing(&[], "SUPABASE_URL and SUPABASE_KEY are not set")]
 #[case::no_key(&[("SUPABASE_URL", "https://x.example")], "SUPABASE_KEY is not set")]
 #[case::no_url(&[("SUPABASE_KEY", "sb_secret_x")], "SUPABASE_URL is not set")]
-#[case::no_address(&[("SUPABASE_URL", "x.example"), ("SUPABASE_KEY", "sb_secret_x")], "SUPABASE_URL=\"x.example\"")]
+#[case::no_address(&[("SUPABASE_URL", "x.example"), ("SUPABASE_KEY", "sb_secret_x")], "SUPABASE_URL=\"[not shown]\" is not allowed: an http or https URL is expected")]
 fn a_demo_without_a_project_says_what_is_missing(
     #[case] variables: &[(&str, &str)],
     #[case] said: &str,

@@ -58,7 +58,7 @@ fn every_shell_gets_completions(
 #[case::bad_status(&["ls", "--status", "done"], "complete, pending, error, expired or all")]
 #[case::bad_time(&["ls", "--since", "yesterday"], "2026-01-31T12:00:00Z")]
 #[case::limit_of_none(&["ls", "--limit", "0"], "0 is not in 1..")]
-#[case::bad_store(&["ls", "--store", "sqlite:x"], "embedded:DIR or memory")]
+#[case::bad_store(&["ls", "--store", "sqlite:x"], "embedded:DIR, supabase or memory are expected")]
 #[case::bad_url(&["ls", "--url", "ftp://x"], "http://127.0.0.1:8079")]
 #[case::two_places(&["ls", "--url", "http://127.0.0.1:1", "--store", "embedded:x"], "cannot be used with")]
 #[case::memory(&["put", "--store", "memory"], "a store in memory ends with this command")]

@@ -69,6 +69,17 @@ pub enum StoreSpec {
     Memory,
 }
 
+/// As a person is told: `the folder DIR`, `Supabase at URL`, `memory`.
+impl fmt::Display for StoreSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded(dir) => write!(f, "the folder {}", dir.display()),
+            Self::Supabase(project) => write!(f, "Supabase at {}", url_without_user(&project.url)),
+            Self::Memory => f.write_str("memory"),
+        }
+    }
+}
+
 /// Address and key of a Supabase project.
 #[derive(Clone)]
 pub struct SupabaseSettings {
