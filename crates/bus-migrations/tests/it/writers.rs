@@ -160,7 +160,8 @@ async fn whole(postgres: &Postgres) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_notice_nothing_of_the_steps() {
     let postgres = Arc::new(server(15).await);
-    migrate_with(&postgres.url("app"), &first(2)).await.unwrap();
+    // The tables of messages and their functions.
+    migrate_with(&postgres.url("app"), &first(5)).await.unwrap();
     postgres.sql("app", KIT).await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let writers = start(&postgres, 4, &stop);

@@ -128,7 +128,7 @@ fn json(status: u16, text: &str) -> Answer {
         500,
         r#"{"code":"25006","message":"cannot execute INSERT in a read-only transaction"}"#
     ),
-    expect(Kind::Unavailable, false, "delete something")
+    expect(Kind::Unavailable, false, "enlarge its disk")
 )]
 #[case::too_many_connections(
     json(503, r#"{"code":"53300","message":"sorry, too many clients already"}"#),

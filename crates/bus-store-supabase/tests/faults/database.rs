@@ -263,7 +263,7 @@ async fn a_database_that_may_only_be_read_is_left_alone_and_still_read() {
         !error.is_transient() && error.retry_after().is_some(),
         "{error:?}"
     );
-    assert!(error.to_string().contains("delete something"), "{error}");
+    assert!(error.to_string().contains("enlarge its disk"), "{error}");
     rig.failed(rig.store.begin(&message("new")).await, Kind::Unavailable);
     assert!(rig.visible(&key, &body).await, "it may still be read");
     set(&mut rig, "default_transaction_read_only = off").await;
