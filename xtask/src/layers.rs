@@ -243,6 +243,7 @@ mod tests {
             features: Vec::new(),
             has_default: false,
             has_lib: true,
+            is_published: true,
             uses: owned(uses),
             tests_use: owned(tests_use),
         }

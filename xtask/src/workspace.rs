@@ -27,6 +27,8 @@ pub(crate) struct Crate {
     pub(crate) features: Vec<String>,
     pub(crate) has_default: bool,
     pub(crate) has_lib: bool,
+    /// Whether others may depend on it.
+    pub(crate) is_published: bool,
     /// Our own crates that it uses.
     pub(crate) uses: BTreeSet<String>,
     /// Our own crates that only its tests use.
@@ -93,6 +95,10 @@ fn read_crate(package: &Value, ours: &BTreeSet<&str>) -> Crate {
         has_default: all.iter().any(|name| name == "default"),
         features: all.into_iter().filter(|name| name != "default").collect(),
         has_lib,
+        // `publish = false` is an empty list of registries.
+        is_published: package["publish"]
+            .as_array()
+            .is_none_or(|to| !to.is_empty()),
         uses: edges(None),
         tests_use: edges(Some("dev")),
     }
