@@ -163,6 +163,8 @@ impl RunningDaemon {
         self.state.audit.close();
         if timeout(LAST_ENTRIES, &mut self.audit).await.is_err() {
             self.audit.abort();
+            // Over, so that no entry is counted as dropped and then as written.
+            let _ = (&mut self.audit).await;
             let entries = self.state.audit.give_up(&self.state.metrics);
             tracing::warn!(entries, "gave up the last entries of the audit log");
         }
